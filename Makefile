@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin front: installs what a target misses, configures, and asks CMake for
+# the target of the same name. `make help` lists them.
+BUILD ?= build
+CMAKE_ARGS ?=
+JOBS ?= $(shell nproc)
+
+.DEFAULT_GOAL := help
+.PHONY: help app-check module-check check shell clean
+
+help:
+	@echo 'make app-check     client and server talk over TCP and a Unix socket'
+	@echo 'make module-check  the same two talk through a PCIe device in a guest'
+	@echo 'make check         every test'
+	@echo 'make shell         a prompt in the guest: module loaded, client on PATH'
+	@echo 'make clean         removes $(BUILD)/; cached QEMU and kernel builds stay'
+	@echo
+	@echo 'Debian 12. Missing packages are named, then installed (root or sudo).'
+	@echo 'Options: BUILD=dir  CMAKE_ARGS=...  JOBS=n  LANECALL_CACHE=dir'
+
+app-check: NEEDS = app
+module-check shell: NEEDS = app qemu guest
+check: NEEDS = app qemu guest check
+
+app-check module-check check shell:
+	@scripts/need $(NEEDS)
+	@scripts/configure $(BUILD) $(CMAKE_ARGS)
+	@cmake --build $(BUILD) -j $(JOBS) --target $@
+
+clean:
+	rm -rf $(BUILD)

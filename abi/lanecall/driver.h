@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause */
+/*
+ * The driver ABI: what a program may ask of a /dev/lanecallN descriptor beside
+ * open, read, write, poll, fsync and close. One open is one channel: a reliable,
+ * ordered byte stream to one connection of the server, like a stream socket
+ * without half-close.
+ *
+ * open    blocks, interruptibly, until the server has accepted; with O_NONBLOCK
+ *         returns at once, POLLOUT or POLLERR then says that
+ *         LANECALL_IOC_STATUS has the outcome. Errors: EBUSY (no channel free),
+ *         ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT, ECONNRESET, EACCES, ENOBUFS,
+ *         EIO, ENODEV.
+ * read    at least one byte, or 0 at the end of the stream, once everything
+ *         that had arrived is read; EAGAIN with O_NONBLOCK; ECONNRESET when the
+ *         connection broke.
+ * write   blocks until all is in the ring (O_NONBLOCK: what fits, or EAGAIN);
+ *         EPIPE (without a signal) after the end of the connection; EAGAIN
+ *         also while an O_NONBLOCK open still connects.
+ * poll    POLLIN, POLLOUT, POLLHUP at the end, POLLERR after an error.
+ * fsync   returns when the device has taken all that was written.
+ * close   never blocks; what was written is still sent, within a bound.
+ *
+ * After the device was unplugged or reset everything but close says EIO, and
+ * poll POLLERR|POLLHUP; a new open works once the device is back.
+ */
+#ifndef LANECALL_DRIVER_H
+#define LANECALL_DRIVER_H
+
+#include <linux/ioctl.h>
+#include "platform.h"
+
+struct lanecall_info {
+	__u32 abi_version; /* LANECALL_VERSION the module was built with */
+	__u32 channel; /* this descriptor's channel */
+	__u32 channels; /* how many the device has */
+	__u32 tx_bytes; /* ring sizes, in effect or chosen */
+	__u32 rx_bytes;
+	__u32 ring_bytes_min;
+	__u32 ring_bytes_max;
+	__u32 generation; /* changes when the device was reset */
+	__u64 features; /* accepted LANECALL_FEATURE_* bits */
+	char device[24]; /* PCI address, NUL-terminated */
+};
+
+/* Ring sizes in bytes, powers of two between the minimum and the maximum. */
+struct lanecall_ring_sizes {
+	__u32 tx_bytes;
+	__u32 rx_bytes;
+};
+
+struct lanecall_channel_status {
+	__u32 state; /* LANECALL_CLOSED ... LANECALL_ENDED */
+	__s32 error; /* 0, or the errno value that ended the channel */
+};
+
+LANECALL_ASSERT(sizeof(struct lanecall_info) == 64, "lanecall_info");
+LANECALL_ASSERT(__builtin_offsetof(struct lanecall_info, features) == 32,
+		"features");
+LANECALL_ASSERT(__builtin_offsetof(struct lanecall_info, device) == 40,
+		"device");
+LANECALL_ASSERT(sizeof(struct lanecall_ring_sizes) == 8, "ring_sizes");
+LANECALL_ASSERT(sizeof(struct lanecall_channel_status) == 8, "channel_status");
+
+#define LANECALL_IOC 0xec
+
+#define LANECALL_IOC_INFO _IOR(LANECALL_IOC, 1, struct lanecall_info)
+/* Before the first read, write or poll, else EBUSY; EINVAL for a bad size. */
+#define LANECALL_IOC_SET_RINGS _IOW(LANECALL_IOC, 2, struct lanecall_ring_sizes)
+#define LANECALL_IOC_STATUS _IOR(LANECALL_IOC, 3, struct lanecall_channel_status)
+
+#endif
