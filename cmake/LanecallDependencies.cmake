@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the library and whoever links it need: lanecall::thrift, made from
+# pkg-config's file (Debian ships no CMake package for Thrift), and threads.
+# Used inside the tree and by an installed lanecall-config.cmake alike.
+include(CMakeFindDependencyMacro)
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_dependency(Threads)
+find_dependency(PkgConfig)
+find_dependency(spdlog)
+find_dependency(CLI11)
+if(NOT TARGET lanecall::thrift)
+  pkg_check_modules(LANECALL_THRIFT REQUIRED IMPORTED_TARGET GLOBAL
+                    "thrift>=0.17")
+  add_library(lanecall::thrift INTERFACE IMPORTED GLOBAL)
+  target_link_libraries(lanecall::thrift
+    INTERFACE PkgConfig::LANECALL_THRIFT Threads::Threads)
+endif()
