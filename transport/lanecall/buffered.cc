@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <lanecall/buffered.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+namespace lanecall {
+namespace {
+
+using apache::thrift::TConfiguration;
+using apache::thrift::transport::TTransport;
+using apache::thrift::transport::TTransportException;
+
+// A string up to this size is allocated on its announcement alone.
+constexpr std::uint32_t kTrustedBytes = 1 << 20;
+
+// A buffer that a message made larger than this is freed with the message.
+constexpr std::uint32_t kKeptBytes = 1 << 20;
+
+[[noreturn]] void overLimit(const TTransport& transport, const char* what,
+                            int limit) {
+  throw TTransportException(
+      TTransportException::CORRUPTED_DATA,
+      transport.getOrigin() + ": " + what + " is over the limit of " +
+          std::to_string(limit) +
+          " bytes; raise the message limit on both sides, or send less");
+}
+
+}  // namespace
+
+BufferedTransport::BufferedTransport(
+    std::shared_ptr<TTransport> under,
+    std::shared_ptr<TConfiguration> configuration)
+    : TVirtualTransport(configuration),
+      under_(std::move(under)),
+      readBuffer_(new std::uint8_t[kBufferBytes]),
+      writeBuffer_(new std::uint8_t[kBufferBytes]) {
+  reset();
+}
+
+void BufferedTransport::reset() {
+  setReadBuffer(readBuffer_.get(), 0);
+  setWriteBuffer(writeBuffer_.get(), kBufferBytes);
+  gathered_.reset();
+  received_ = sent_ = 0;
+  resetConsumedMessageSize();
+}
+
+void BufferedTransport::open() {
+  if (under_->isOpen()) return;
+  reset();
+  under_->open();
+}
+
+void BufferedTransport::close() {
+  under_->close();
+  reset();
+}
+
+bool BufferedTransport::peek() {
+  if (!hasBuffered())
+    setReadBuffer(readBuffer_.get(), receive(readBuffer_.get(), kBufferBytes));
+  return hasBuffered();
+}
+
+std::uint32_t BufferedTransport::readEnd() {
+  if (!hasBuffered()) {
+    setReadBuffer(readBuffer_.get(), 0);
+    gathered_.reset();
+  }
+  // What is buffered already belongs to the next message.
+  received_ = rBound_ - rBase_;
+  resetConsumedMessageSize();
+  return 0;
+}
+
+// Only called when nothing is buffered, so that all of received_ was consumed.
+std::uint32_t BufferedTransport::receive(std::uint8_t* data,
+                                         std::uint32_t size) {
+  if (received_ >= static_cast<std::uint64_t>(getMaxMessageSize()))
+    overLimit(*this, "a message received", getMaxMessageSize());
+  std::uint32_t got = under_->read(data, size);
+  received_ += got;
+  return got;
+}
+
+std::uint32_t BufferedTransport::readSlow(std::uint8_t* data,
+                                          std::uint32_t size) {
+  std::uint32_t have = rBound_ - rBase_;
+  if (have > 0) {
+    std::memcpy(data, rBase_, have);
+    setReadBuffer(readBuffer_.get(), 0);
+    return have;
+  }
+  if (size >= kBufferBytes) return receive(data, size);
+  setReadBuffer(readBuffer_.get(), 0);
+  setReadBuffer(readBuffer_.get(), receive(readBuffer_.get(), kBufferBytes));
+  std::uint32_t give = std::min<std::uint32_t>(size, rBound_ - rBase_);
+  std::memcpy(data, rBase_, give);
+  rBase_ += give;
+  return give;
+}
+
+// A protocol that brings no storage is about to read a string of *size bytes,
+// all of which must come. A long one is gathered here, in memory that grows
+// with what arrives; for the rest the protocol calls readAll().
+const std::uint8_t* BufferedTransport::borrowSlow(std::uint8_t* data,
+                                                  std::uint32_t* size) {
+  if (data || *size <= kTrustedBytes) return nullptr;
+  checkReadBytesAvailable(*size);
+  std::unique_ptr<std::uint8_t, Free> gathered;
+  std::uint32_t room = 0;
+  std::uint32_t have = 0;
+  while (have < *size) {
+    if (have == room) {
+      room = std::min(*size, std::max(2 * room, kTrustedBytes));
+      auto* more =
+          static_cast<std::uint8_t*>(std::realloc(gathered.get(), room));
+      if (!more) throw std::bad_alloc();
+      static_cast<void>(gathered.release());
+      gathered.reset(more);
+    }
+    // Never beyond the string: what follows it goes through the buffer.
+    std::uint32_t want = std::min(room, *size) - have;
+    std::uint32_t got = hasBuffered()
+                            ? readSlow(gathered.get(), rBound_ - rBase_)
+                            : receive(gathered.get() + have, want);
+    if (got == 0)
+      throw TTransportException(TTransportException::END_OF_FILE,
+                                getOrigin() + ": ended inside a message");
+    have += got;
+  }
+  gathered_ = std::move(gathered);
+  setReadBuffer(gathered_.get(), have);
+  *size = have;
+  return rBase_;
+}
+
+void BufferedTransport::writeSlow(const std::uint8_t* data,
+                                  std::uint32_t size) {
+  std::uint8_t* start = writeBuffer_.get();
+  std::uint32_t have = wBase_ - start;
+  if (have + static_cast<std::uint64_t>(size) < 2 * kBufferBytes) {
+    // Fill, send one whole buffer, keep the rest.
+    std::uint32_t fill = wBound_ - wBase_;
+    std::memcpy(wBase_, data, fill);
+    wBase_ = start;
+    send(start, kBufferBytes);
+    std::memcpy(wBase_, data + fill, size - fill);
+    wBase_ += size - fill;
+    return;
+  }
+  wBase_ = start;
+  if (have > 0) send(start, have);
+  send(data, size);
+}
+
+void BufferedTransport::flush() {
+  std::uint32_t have = wBase_ - writeBuffer_.get();
+  wBase_ = writeBuffer_.get();
+  if (have > 0) send(writeBuffer_.get(), have);
+  sent_ = 0;
+  under_->flush();
+}
+
+void BufferedTransport::send(const std::uint8_t* data, std::uint32_t size) {
+  sent_ += size;
+  if (sent_ > static_cast<std::uint64_t>(getMaxMessageSize())) {
+    // A part may have gone out: nothing may follow it.
+    close();
+    overLimit(*this, "a message to send", getMaxMessageSize());
+  }
+  under_->write(data, size);
+}
+
+FramedTransport::FramedTransport(std::shared_ptr<TTransport> under,
+                                 std::shared_ptr<TConfiguration> configuration)
+    : TFramedTransport(std::move(under), BufferedTransport::kBufferBytes,
+                       kKeptBytes, configuration) {}
+
+void FramedTransport::reset() {
+  initPointers();
+  resetConsumedMessageSize();
+}
+
+void FramedTransport::open() {
+  if (transport_->isOpen()) return;
+  reset();
+  transport_->open();
+}
+
+void FramedTransport::close() {
+  transport_->close();
+  reset();
+}
+
+std::uint32_t FramedTransport::readEnd() {
+  std::uint32_t bytes = TFramedTransport::readEnd();
+  resetConsumedMessageSize();
+  transport_->readEnd();
+  return bytes;
+}
+
+// The frame is still all here: refusing it leaves the connection usable.
+void FramedTransport::writeSlow(const std::uint8_t* data, std::uint32_t size) {
+  std::uint64_t have = wBase_ - wBuf_.get();
+  if (have + size > static_cast<std::uint64_t>(getMaxMessageSize())) {
+    setWriteBuffer(wBuf_.get(), wBufSize_);
+    wBase_ += sizeof(std::uint32_t);  // room for the frame's size
+    overLimit(*this, "a message to send", getMaxMessageSize());
+  }
+  TFramedTransport::writeSlow(data, size);
+}
+
+std::shared_ptr<TTransport> stack(std::shared_ptr<TTransport> under,
+                                  Framing framing, const Limits& limits) {
+  auto configuration = limits.configuration();
+  if (framing == Framing::kBuffered)
+    return std::make_shared<BufferedTransport>(under, configuration);
+  // A frame is the message and four bytes; the layer below sees both.
+  auto below = limits.configuration();
+  below->setMaxMessageSize(limits.messageBytes + 4);
+  return std::make_shared<FramedTransport>(
+      std::make_shared<BufferedTransport>(under, below), configuration);
+}
+
+Framing parseFraming(const std::string& name) {
+  if (name == "buffered") return Framing::kBuffered;
+  if (name == "framed") return Framing::kFramed;
+  throw std::invalid_argument("'" + name +
+                              "': unknown framing; use buffered or framed");
+}
+
+const char* name(Framing framing) {
+  return framing == Framing::kBuffered ? "buffered" : "framed";
+}
+
+}  // namespace lanecall

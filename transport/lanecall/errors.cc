@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <lanecall/errors.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace lanecall {
+namespace {
+
+const char* deviceRemedy(int error) {
+  switch (error) {
+    case ENOENT:
+      return "load the module (modprobe lanecall) on a machine whose edu "
+             "device has an RPC engine (QEMU: -device edu,rpc=...)";
+    case EACCES:
+    case EPERM:
+      return "get read and write access to the node, by its group or as root";
+    case ENOTTY:
+    case EISDIR:
+      return "this is no Lanecall device; give a /dev/lanecallN node";
+    case EPROTONOSUPPORT:
+      return "library and kernel module are of different versions; build both "
+             "from one";
+    case EBUSY:
+      return "all its channels are in use; close one, or give the device more "
+             "(channels=)";
+    case EINVAL:
+      return "the driver refused; ring sizes must be powers of two that "
+             "LANECALL_IOC_INFO allows";
+    case ECONNREFUSED:
+      return "nobody answers where the device connects to; start "
+             "lanecall-server at the address given to rpc=";
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ETIMEDOUT:
+      return "check the address given to the device's rpc=, and its server";
+    case EIO:
+    case ENODEV:
+    case ENXIO:
+      return "the device was reset or removed; open it again";
+    case ECONNRESET:
+    case EPIPE:
+      return "the server ended the connection; see its log, then open again";
+    default:
+      return nullptr;
+  }
+}
+
+const char* socketRemedy(int error) {
+  switch (error) {
+    case ENOENT:
+    case ECONNREFUSED:
+      return "start lanecall-server there, or correct the address";
+    case EACCES:
+    case EPERM:
+      return "get read and write access to the socket, by its group or as root";
+    case EADDRNOTAVAIL:
+      return "no such host; correct the name";
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ETIMEDOUT:
+      return "check the address and the network";
+    case ECONNRESET:
+    case EPIPE:
+      return "the server ended the connection; see its log, then open again";
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+std::string explain(const std::string& name, const std::string& action,
+                    int error, bool isDevice) {
+  std::string line =
+      name + ": " + action + ": " + std::generic_category().message(error);
+  if (error == ETIMEDOUT && action != "open")
+    return line +
+           "; the connection was closed, since a late answer would be taken "
+           "for the next one; raise the timeout or see the server's log";
+  if (const char* remedy = isDevice ? deviceRemedy(error) : socketRemedy(error))
+    line += std::string("; ") + remedy;
+  return line;
+}
+
+}  // namespace lanecall

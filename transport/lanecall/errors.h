@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One line for a person: which address, what was tried, why it failed, and
+// what to do about it.
+#ifndef LANECALL_ERRORS_H
+#define LANECALL_ERRORS_H
+
+#include <string>
+
+namespace lanecall {
+
+// "name: action: errno's text; remedy". error is an errno value. What to do
+// depends on whether name is a device's node or a socket.
+std::string explain(const std::string& name, const std::string& action,
+                    int error, bool isDevice);
+
+}  // namespace lanecall
+
+#endif

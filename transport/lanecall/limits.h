@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a side is willing to take from the other. Thrift's own defaults allow
+// five bytes to make a 2 GB allocation; everything the library makes is made
+// with these instead, on clients and servers alike.
+#ifndef LANECALL_LIMITS_H
+#define LANECALL_LIMITS_H
+
+#include <thrift/TConfiguration.h>
+#include <thrift/protocol/TProtocol.h>
+
+#include <memory>
+#include <string>
+
+namespace lanecall {
+
+struct Limits {
+  int messageBytes = 64 << 20;     // one message or frame, either way;
+                                   // below 2 GiB - 4
+  int stringBytes = 64 << 20;      // one string or binary
+  int containerItems = 256 << 10;  // one list, set or map
+  int depth = 64;                  // structs in structs
+
+  std::shared_ptr<apache::thrift::TConfiguration> configuration() const;
+};
+
+enum class Protocol { kBinary, kCompact };
+
+// Makes protocols that keep the limits and, for binary, insist on the version
+// word (a client without it is of the days before Thrift 0.2).
+std::shared_ptr<apache::thrift::protocol::TProtocolFactory> protocolFactory(
+    Protocol protocol, const Limits& limits);
+
+// "binary" or "compact"; std::invalid_argument otherwise.
+Protocol parseProtocol(const std::string& name);
+const char* name(Protocol protocol);
+
+}  // namespace lanecall
+
+#endif

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <lanecall/errors.h>
+#include <lanecall/stream_transport.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace lanecall {
+namespace {
+
+// A full queue of a Unix listener gives no event to wait for, so connecting is
+// tried again after this long.
+constexpr int kFullQueueMs = 5;
+
+bool is_retry(ssize_t result) { return result == -EINTR; }
+
+bool is_gone(int error) {
+  return error == EIO || error == ENODEV || error == ENOTCONN;
+}
+
+}  // namespace
+
+StreamTransport::StreamTransport(std::unique_ptr<ChannelIo> io,
+                                 Configuration configuration)
+    : TVirtualTransport(configuration), io_(std::move(io)) {}
+
+StreamTransport::~StreamTransport() { io_->close(); }
+
+void StreamTransport::fail(Exception::TTransportExceptionType type,
+                           const char* action, int error) const {
+  throw Exception(type, explain(io_->name(), action, error, isDevice()));
+}
+
+void StreamTransport::failOpen(int error) {
+  io_->close();
+  fail(error == ECANCELED ? Exception::INTERRUPTED : Exception::NOT_OPEN,
+       "open", error);
+}
+
+void StreamTransport::await(short events, const Deadline& deadline,
+                            const char* action,
+                            Exception::TTransportExceptionType onTimeout) {
+  for (;;) {
+    int ready = io_->poll(events, deadline.remainingMs());
+    if (ready > 0 || is_retry(ready)) return;
+    // Half a message may have been written: nothing may follow it.
+    if (ready < 0 && (events & POLLOUT)) close();
+    if (ready == -ECANCELED) fail(Exception::INTERRUPTED, action, ECANCELED);
+    if (ready < 0) fail(Exception::UNKNOWN, action, -ready);
+    if (deadline.passed()) {
+      close();
+      fail(onTimeout, action, ETIMEDOUT);
+    }
+  }
+}
+
+void StreamTransport::open() {
+  if (io_->isOpen()) return;
+  const Deadline deadline = Deadline::in(connTimeoutMs_);
+  aheadAt_ = aheadEnd_ = 0;
+  receiveDeadline_ = Deadline::never();
+  int outcome;
+  while ((outcome = io_->open()) < 0) {
+    if (outcome != -EAGAIN && outcome != -EINTR) failOpen(-outcome);
+    if (deadline.passed()) failOpen(ETIMEDOUT);
+    ::poll(nullptr, 0, kFullQueueMs);
+  }
+  while ((outcome = io_->status()) == -EINPROGRESS)
+    await(POLLOUT, deadline, "open", Exception::NOT_OPEN);
+  if (outcome < 0) failOpen(-outcome);
+}
+
+void StreamTransport::close() {
+  io_->close();
+  aheadAt_ = aheadEnd_ = 0;
+}
+
+bool StreamTransport::peek() {
+  if (!isOpen()) return false;
+  if (hasReadAhead()) return true;
+  aheadAt_ = 0;
+  aheadEnd_ = 0;
+  aheadEnd_ = readChannel(ahead_.data(), ahead_.size());
+  return hasReadAhead();
+}
+
+std::uint32_t StreamTransport::read(std::uint8_t* data, std::uint32_t size) {
+  if (size == 0) return 0;
+  if (hasReadAhead()) {
+    std::uint32_t take = std::min(size, aheadEnd_ - aheadAt_);
+    std::memcpy(data, ahead_.data() + aheadAt_, take);
+    aheadAt_ += take;
+    return take;
+  }
+  return readChannel(data, size);
+}
+
+std::uint32_t StreamTransport::readChannel(std::uint8_t* data,
+                                           std::uint32_t size) {
+  const Deadline deadline =
+      Deadline::earlier(Deadline::in(recvTimeoutMs_), receiveDeadline_);
+  for (;;) {
+    if (!isOpen()) fail(Exception::NOT_OPEN, "read", ENOTCONN);
+    ssize_t got = io_->read(data, size);
+    if (got >= 0) return static_cast<std::uint32_t>(got);
+    if (is_retry(got)) continue;
+    if (got == -EAGAIN) {
+      await(POLLIN, deadline, "read", Exception::TIMED_OUT);
+      continue;
+    }
+    int error = static_cast<int>(-got);
+    close();
+    if (is_gone(error)) fail(Exception::NOT_OPEN, "read", error);
+    fail(error == ECONNRESET  ? Exception::END_OF_FILE
+         : error == ETIMEDOUT ? Exception::TIMED_OUT
+                              : Exception::UNKNOWN,
+         "read", error);
+  }
+}
+
+void StreamTransport::write(const std::uint8_t* data, std::uint32_t size) {
+  const Deadline deadline = Deadline::in(sendTimeoutMs_);
+  while (size > 0) {
+    if (!isOpen()) fail(Exception::NOT_OPEN, "write", ENOTCONN);
+    ssize_t put = io_->write(data, size);
+    if (put > 0) {
+      data += put;
+      size -= static_cast<std::uint32_t>(put);
+    } else if (put == 0 || put == -EAGAIN) {
+      await(POLLOUT, deadline, "write", Exception::TIMED_OUT);
+    } else if (!is_retry(put)) {
+      int error = static_cast<int>(-put);
+      close();
+      fail(error == EPIPE || error == ECONNRESET || is_gone(error)
+               ? Exception::NOT_OPEN
+               : Exception::UNKNOWN,
+           "write", error);
+    }
+  }
+}
+
+}  // namespace lanecall

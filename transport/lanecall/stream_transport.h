@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A Thrift transport on a ChannelIo. Behaves as Thrift's TSocket does, with its
+// names, timeouts and exception types, and differs in four things:
+// - Timeouts bound a whole read() or write(), retries included, on the
+//   monotonic clock: a peer that takes a byte now and then does not stretch
+//   them.
+// - A timeout closes the transport. Generated clients do not match sequence
+//   ids, so a late reply could be taken for the answer to the next call.
+// - Errors are one line that names the address and what to do.
+// - A connection that broke is END_OF_FILE with errno's text, not a silent 0.
+//
+// Exception types: NOT_OPEN (not open, could not connect in time or at all, the
+// other side takes no more, the device is gone), TIMED_OUT (a receive or send
+// timeout), END_OF_FILE (the connection broke; an end in order is read()
+// returning 0), INTERRUPTED (interrupt()), UNKNOWN.
+//
+// One thread may read while another writes; open() and close() need both to be
+// away. interrupt() may be called at any time.
+#ifndef LANECALL_STREAM_TRANSPORT_H
+#define LANECALL_STREAM_TRANSPORT_H
+
+#include <lanecall/channel_io.h>
+#include <lanecall/deadline.h>
+#include <thrift/transport/TVirtualTransport.h>
+
+#include <array>
+#include <memory>
+#include <string>
+
+namespace lanecall {
+
+class StreamTransport
+    : public apache::thrift::transport::TVirtualTransport<StreamTransport> {
+ public:
+  using Configuration = std::shared_ptr<apache::thrift::TConfiguration>;
+
+  // Owns io, which may be open already (an accepted connection).
+  explicit StreamTransport(std::unique_ptr<ChannelIo> io,
+                           Configuration configuration = nullptr);
+  ~StreamTransport() override;
+
+  bool isOpen() const override { return io_->isOpen(); }
+
+  // Blocks until there is a byte to read (true), or the end (false), or the
+  // receive timeout has passed (exception).
+  bool peek() override;
+
+  // Blocks until connected, at most the connect timeout. Does nothing when
+  // open.
+  void open() override;
+  void close() override;
+
+  // At least one byte; 0 at the end of the stream.
+  std::uint32_t read(std::uint8_t* data, std::uint32_t size);
+
+  // All of it, or an exception, after which the transport is closed.
+  void write(const std::uint8_t* data, std::uint32_t size);
+
+  const std::string getOrigin() const override { return io_->name(); }
+
+  // Milliseconds; 0, the default, is no limit.
+  void setConnTimeout(int ms) { connTimeoutMs_ = ms; }
+  void setRecvTimeout(int ms) { recvTimeoutMs_ = ms; }
+  void setSendTimeout(int ms) { sendTimeoutMs_ = ms; }
+
+  // A bound over several reads, on top of the receive timeout: a server's for
+  // one message.
+  void setReceiveDeadline(Deadline deadline) { receiveDeadline_ = deadline; }
+
+  // Ends every wait of this connection with INTERRUPTED. Any thread.
+  void interrupt() { io_->interrupt(); }
+
+  // Bytes that peek() has read ahead.
+  bool hasReadAhead() const { return aheadAt_ < aheadEnd_; }
+
+ protected:
+  // Whether remedies are to speak of a device or of a socket.
+  virtual bool isDevice() const { return false; }
+
+ private:
+  using Exception = apache::thrift::transport::TTransportException;
+
+  std::uint32_t readChannel(std::uint8_t* data, std::uint32_t size);
+  void await(short events, const Deadline& deadline, const char* action,
+             Exception::TTransportExceptionType onTimeout);
+  [[noreturn]] void fail(Exception::TTransportExceptionType type,
+                         const char* action, int error) const;
+  [[noreturn]] void failOpen(int error);
+
+  std::unique_ptr<ChannelIo> io_;
+  int connTimeoutMs_ = 0;
+  int recvTimeoutMs_ = 0;
+  int sendTimeoutMs_ = 0;
+  Deadline receiveDeadline_;
+  std::array<std::uint8_t, 512> ahead_;
+  std::uint32_t aheadAt_ = 0;
+  std::uint32_t aheadEnd_ = 0;
+};
+
+}  // namespace lanecall
+
+#endif
