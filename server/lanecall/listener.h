@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A listening TCP or Unix socket, and the connections it accepts as channels.
+#ifndef LANECALL_LISTENER_H
+#define LANECALL_LISTENER_H
+
+#include <lanecall/channel_io.h>
+#include <lanecall/descriptor.h>
+#include <lanecall/uri.h>
+#include <sys/stat.h>
+
+#include <memory>
+
+namespace lanecall {
+
+class Listener {
+ public:
+  // Binds and listens. For tcp, port 0 takes a free one. For unix, a socket
+  // file that nobody listens at any more is replaced; one that is in use, or a
+  // file of another kind, is an error. Throws std::runtime_error with one line
+  // that names the address and what to do.
+  explicit Listener(const Uri& uri);
+
+  // Removes the socket file, if it is still this listener's.
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  // The address bound, with the real port.
+  const Uri& uri() const { return uri_; }
+
+  // Readable when accept() has something; never blocks.
+  int fd() const { return socket_.get(); }
+
+  // The next connection; null and a negated errno value in *error when there
+  // is none (-EAGAIN) or it failed.
+  std::unique_ptr<ChannelIo> accept(int* error);
+
+ private:
+  void listenTcp();
+  void listenUnix();
+  std::string peerName(int fd) const;
+
+  Uri uri_;
+  Descriptor socket_;
+  struct stat file_ = {};
+};
+
+}  // namespace lanecall
+
+#endif

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <lanecall/serve.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <thrift/TOutput.h>
+#include <thrift/processor/TMultiplexedProcessor.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <stdexcept>
+#include <system_error>
+
+namespace lanecall {
+namespace {
+
+std::atomic<Server*> toStop{nullptr};
+static_assert(std::atomic<Server*>::is_always_lock_free);
+
+void onSignal(int) {
+  const int saved = errno;
+  if (Server* server = toStop.load()) server->stop();
+  errno = saved;
+}
+
+void catchSignals(Server& server) {
+  toStop = &server;
+  struct sigaction action = {};
+  action.sa_handler = onSignal;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::sigaction(SIGINT, &action, nullptr);
+  // A reader of our output that goes away must not end the server.
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+std::shared_ptr<spdlog::logger> makeLog(const std::string& level) {
+  auto log = std::make_shared<spdlog::logger>(
+      "lanecall", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  log->set_pattern("time=%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");
+  log->set_level(spdlog::level::from_str(level));
+  log->flush_on(spdlog::level::trace);
+  return log;
+}
+
+// Thrift's library prints to standard error on its own; give it our form.
+void adoptThriftOutput(const std::shared_ptr<spdlog::logger>& log) {
+  static std::shared_ptr<spdlog::logger> to;
+  to = log;
+  apache::thrift::GlobalOutput.setOutputFunction(
+      [](const char* text) { to->debug("event=thrift text=\"{}\"", text); });
+}
+
+ProcessorMaker multiplex(std::vector<Service> services) {
+  if (services.empty()) throw std::invalid_argument("no service to serve");
+  return [services = std::move(services)] {
+    auto all = std::make_shared<apache::thrift::TMultiplexedProcessor>();
+    for (const Service& service : services) {
+      auto processor = service.make();
+      if (&service == &services.front()) all->registerDefault(processor);
+      all->registerProcessor(service.name, processor);
+    }
+    return all;
+  };
+}
+
+// One address a line, then end of file: an event a parent can wait for.
+void announce(int fd, const std::vector<std::string>& addresses) {
+  if (fd < 0) return;
+  std::string text;
+  for (const std::string& address : addresses) text += address + "\n";
+  for (std::size_t at = 0; at < text.size();) {
+    ssize_t put = ::write(fd, text.data() + at, text.size() - at);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0)
+      throw std::system_error(errno, std::generic_category(),
+                              "--ready-fd " + std::to_string(fd));
+    at += static_cast<std::size_t>(put);
+  }
+  ::close(fd);
+}
+
+struct CommandLine {
+  ServerOptions server;
+  int readyFd = -1;
+  std::string logLevel = "info";
+};
+
+void addServerOptions(CLI::App& app, CommandLine& line) {
+  ServerOptions& server = line.server;
+  app.add_option("--listen", server.listen,
+                 "Where to listen: tcp:host:port (port 0 takes a free one) or "
+                 "unix:/path; any number [tcp:127.0.0.1:9090]")
+      ->take_all();
+  app.add_option("--protocol", server.protocol, "binary or compact")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Protocol>{
+          {"binary", Protocol::kBinary}, {"compact", Protocol::kCompact}}));
+  app.add_option("--framing", server.framing, "buffered or framed")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Framing>{
+          {"buffered", Framing::kBuffered}, {"framed", Framing::kFramed}}));
+  auto count = [&](const char* option, int& value, int least, int most,
+                   const char* text) {
+    app.add_option(option, value, text)
+        ->check(CLI::Range(least, most))
+        ->capture_default_str();
+  };
+  constexpr int kMost = 2'000'000'000;
+  count("--max-connections", server.maxConnections, 1, 100'000,
+        "Connections at a time; one more is closed at once");
+  count("--max-message", server.limits.messageBytes, 64, kMost,
+        "Bytes in a message, either way");
+  count("--max-string", server.limits.stringBytes, 64, kMost,
+        "Bytes in a string or binary");
+  count("--max-container", server.limits.containerItems, 1, kMost,
+        "Items in a list, set or map");
+  count("--max-depth", server.limits.depth, 1, 1000, "Structs in structs");
+  count("--idle-timeout", server.idleTimeoutMs, 0, kMost,
+        "Milliseconds a connection may be idle; 0: for ever");
+  count("--message-timeout", server.messageTimeoutMs, 0, kMost,
+        "Milliseconds from a message's first byte to its last; 0: no limit");
+  count("--send-timeout", server.sendTimeoutMs, 0, kMost,
+        "Milliseconds a client may take to accept an answer; 0: no limit");
+  count("--stop-timeout", server.stopTimeoutMs, 0, kMost,
+        "Milliseconds that running calls get on SIGTERM; 0: no limit");
+  app.add_option("--ready-fd", line.readyFd,
+                 "Descriptor that gets the addresses, one a line, and is then "
+                 "closed, when clients may connect");
+  app.add_option("--log-level", line.logLevel,
+                 "Least level logged to standard error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
+      ->capture_default_str();
+}
+
+int run(int argc, char** argv, const ServerProgram& program) {
+  CommandLine line;
+  CLI::App app(program.description);
+  addServerOptions(app, line);
+  if (program.addOptions) program.addOptions(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  }
+  if (line.server.listen.empty())
+    line.server.listen.push_back("tcp:127.0.0.1:9090");
+
+  auto log = makeLog(line.logLevel);
+  adoptThriftOutput(log);
+  Server server(line.server, multiplex(program.makeServices(line.server)), log);
+  catchSignals(server);
+  if (program.onReady) program.onReady();
+  for (const std::string& address : server.addresses())
+    log->info("event=listening at={} protocol={} framing={}", address,
+              name(line.server.protocol), name(line.server.framing));
+  announce(line.readyFd, server.addresses());
+  bool all = server.serve();
+  toStop = nullptr;
+  log->info("event=stopped");
+  if (all) return 0;
+  log->error("event=abandoned reason=\"a handler still runs\"");
+  // Its thread uses what returning from main would destroy.
+  std::fflush(nullptr);
+  std::_Exit(1);
+}
+
+}  // namespace
+
+int serve(int argc, char** argv, const ServerProgram& program) try {
+  return run(argc, argv, program);
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
+  return 1;
+}
+
+int serve(int argc, char** argv, const std::string& name,
+          std::shared_ptr<apache::thrift::TProcessor> processor) {
+  ServerProgram program;
+  program.description = "Serves " + name + " over Thrift.";
+  program.makeServices = [&](const ServerOptions&) {
+    return std::vector<Service>{{name, [processor] { return processor; }}};
+  };
+  return serve(argc, argv, program);
+}
+
+}  // namespace lanecall

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lanecall-server: all services of the project in one program. They know
+// nothing of how their clients reach them.
+#include <lanecall/serve.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "call_log.h"
+#include "edu_handler.h"
+#include "virtine_handler.h"
+
+namespace {
+
+using namespace lanecall;
+
+template <typename Processor, typename Handler>
+std::shared_ptr<apache::thrift::TProcessor> processorOf(
+    std::shared_ptr<Handler> handler) {
+  return std::make_shared<Processor>(std::move(handler));
+}
+
+std::vector<Service> services(const VirtineLimits& limits) {
+  auto edu = processorOf<edu::EduProcessor>(std::make_shared<EduHandler>());
+  auto store = std::make_shared<VirtineStore>(limits);
+  return {{"Edu", [edu] { return edu; }},
+          {"VirtineCleanup", [store] {
+             return processorOf<virtine::VirtineCleanupProcessor>(
+                 std::make_shared<VirtineHandler>(store));
+           }}};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  VirtineLimits limits;
+  ServerProgram program;
+  program.description =
+      "Serves Edu (also to clients that name no service) and VirtineCleanup.\n"
+      "Standard output has a line for each call, standard error the log.";
+  program.addOptions = [&](CLI::App& app) {
+    app.add_option("--max-snapshot-bytes", limits.snapshotBytes,
+                   "Bytes of all virtine snapshots together")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app.add_option("--max-snapshots", limits.snapshots, "Virtine snapshots")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app.add_option("--max-attachments", limits.attachments, "Virtines attached")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+  };
+  program.makeServices = [&](const ServerOptions& options) {
+    // Memory comes and goes in messages: more could not be cleaned.
+    limits.memoryBytes = options.limits.messageBytes;
+    return services(limits);
+  };
+  program.onReady = [] { logCall("Starting the server..."); };
+  return serve(argc, argv, program);
+}
