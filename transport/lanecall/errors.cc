@@ -40,7 +40,8 @@ const char* deviceRemedy(int error) {
       return "the device was reset or removed; open it again";
     case ECONNRESET:
     case EPIPE:
-      return "the server ended the connection; see its log, then open again";
+      return "the server ended the connection (it stopped, or a limit such as "
+             "--max-message, or another --protocol or --framing); see its log";
     default:
       return nullptr;
   }
@@ -62,7 +63,8 @@ const char* socketRemedy(int error) {
       return "check the address and the network";
     case ECONNRESET:
     case EPIPE:
-      return "the server ended the connection; see its log, then open again";
+      return "the server ended the connection (it stopped, or a limit such as "
+             "--max-message, or another --protocol or --framing); see its log";
     default:
       return nullptr;
   }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <stdexcept>
+
+#include "commands.h"
+#include "random.h"
+
+namespace lanecall {
+namespace {
+
+double microseconds(std::chrono::steady_clock::duration d) {
+  return std::chrono::duration<double, std::micro>(d).count();
+}
+
+// The smallest value that at least this share of all values do not exceed.
+double percentile(const std::vector<double>& sorted, double share) {
+  auto rank = static_cast<std::size_t>(share * sorted.size());
+  return sorted[std::min(rank, sorted.size() - 1)];
+}
+
+}  // namespace
+
+int runPing(Session& session, int count) {
+  std::vector<double> times;
+  times.reserve(count);
+  for (int i = 0; i < count; ++i) {
+    auto start = std::chrono::steady_clock::now();
+    session.edu().ping();
+    times.push_back(microseconds(std::chrono::steady_clock::now() - start));
+  }
+  std::sort(times.begin(), times.end());
+  std::printf("ping over %s: %d calls, microseconds:", session.path().c_str(),
+              count);
+  std::printf(" min %.1f", times.front());
+  for (auto [label, share] :
+       {std::pair{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}})
+    std::printf(" %s %.1f", label, percentile(times, share));
+  std::printf(" max %.1f\n", times.back());
+  return 0;
+}
+
+int runEcho(Session& session, const std::string& text) {
+  std::string answer;
+  session.edu().echo(answer, text);
+  std::printf("%s\n", answer.c_str());
+  return answer == text ? 0 : 1;
+}
+
+int runCounter(Session& session) {
+  std::printf("%d\n", session.edu().counter());
+  return 0;
+}
+
+int runReflect(Session& session, std::uint32_t size, std::uint64_t seed) {
+  const std::string sent = Random(seed).bytes(size);
+  std::string answer;
+  auto start = std::chrono::steady_clock::now();
+  session.edu().reflect(answer, sent);
+  double took = microseconds(std::chrono::steady_clock::now() - start);
+  if (answer != sent) {
+    std::printf("reflect over %s: %u bytes came back changed (seed %llu)\n",
+                session.path().c_str(), size,
+                static_cast<unsigned long long>(seed));
+    return 1;
+  }
+  std::printf("reflect over %s: %u bytes came back as sent, %.1f us\n",
+              session.path().c_str(), size, took);
+  return 0;
+}
+
+int runFactorial(Session& session, std::int32_t n) try {
+  std::printf("%lld\n", static_cast<long long>(session.edu().factorial(n)));
+  return 0;
+} catch (const edu::OutOfRange& error) {
+  throw std::runtime_error("factorial takes " + std::to_string(error.lowest) +
+                           " to " + std::to_string(error.highest) + ", not " +
+                           std::to_string(error.value));
+}
+
+int runScale(Session& session, std::int32_t factor,
+             const std::vector<std::int32_t>& values) try {
+  std::vector<std::int32_t> answer;
+  session.edu().scale(answer, values, factor);
+  for (std::size_t i = 0; i < answer.size(); ++i)
+    std::printf("%s%d", i ? " " : "", answer[i]);
+  std::printf("\n");
+  return 0;
+} catch (const edu::Overflow& error) {
+  throw std::runtime_error(
+      "scale: " + std::to_string(error.value) + " times " +
+      std::to_string(error.factor) + " does not fit 32 bits (value " +
+      std::to_string(error.index) + "); give smaller numbers");
+}
+
+int runNote(Session& session, const std::string& text) {
+  session.edu().note(text);
+  return 0;
+}
+
+int runCheck(Session& session) {
+  const std::string over = " over " + session.path() + "\n";
+  session.edu().ping();
+  std::printf("ping()%s", over.c_str());
+
+  const std::string greeting = "Hello, world!";
+  std::string answer;
+  session.edu().echo(answer, greeting);
+  std::printf("echo('%s') => '%s'%s", greeting.c_str(), answer.c_str(),
+              over.c_str());
+  if (answer != greeting)
+    throw std::runtime_error("echo gave back something else");
+
+  std::int32_t last = 0;
+  for (int i = 0; i < 5; ++i) {
+    std::int32_t count = session.edu().counter();
+    std::printf("counter() => %d%s", count, over.c_str());
+    // Others may count too, but it never stands still or runs backwards.
+    if (i > 0 && count <= last)
+      throw std::runtime_error("the counter does not count");
+    last = count;
+  }
+  return 0;
+}
+
+}  // namespace lanecall

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lanecall: the command-line client. The same program over TCP, a Unix socket,
+// or a PCIe device; --to says which.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <optional>
+
+#include "commands.h"
+#include "random.h"
+
+namespace {
+
+using namespace lanecall;
+
+struct CommandLine {
+  std::string to;
+  ClientOptions options;
+  int pings = 1;
+  std::string text;
+  std::uint32_t size = 0;
+  std::optional<std::uint64_t> seed;
+  std::int32_t number = 0;
+  std::vector<std::int32_t> numbers;
+  std::string file;
+  std::function<int(Session&)> command;
+
+  std::uint64_t seedOrFresh() const {
+    return seed ? *seed : Random::freshSeed();
+  }
+};
+
+void addConnectionOptions(CLI::App& app, CommandLine& line) {
+  ClientOptions& o = line.options;
+  o.connectTimeoutMs = 10'000;
+  o.receiveTimeoutMs = 60'000;
+  o.sendTimeoutMs = 60'000;
+  app.add_option("--to", line.to,
+                 "Where the server is: tcp:host:port, unix:/path or "
+                 "pcie:/dev/lanecall0")
+      ->envname("LANECALL_TO")
+      ->required();
+  app.add_option("--protocol", o.protocol, "binary or compact")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Protocol>{
+          {"binary", Protocol::kBinary}, {"compact", Protocol::kCompact}}));
+  app.add_option("--framing", o.framing, "buffered or framed")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Framing>{
+          {"buffered", Framing::kBuffered}, {"framed", Framing::kFramed}}));
+  auto bound = [&](const char* option, int& value, const char* text) {
+    app.add_option(option, value, text)
+        ->check(CLI::Range(0, 2'000'000'000))
+        ->capture_default_str();
+  };
+  bound("--connect-timeout", o.connectTimeoutMs, "Milliseconds; 0: no limit");
+  bound("--recv-timeout", o.receiveTimeoutMs, "Milliseconds; 0: no limit");
+  bound("--send-timeout", o.sendTimeoutMs, "Milliseconds; 0: no limit");
+  app.add_option_function<int>(
+         "--max-message",
+         [&o](int bytes) {
+           o.limits.messageBytes = o.limits.stringBytes = bytes;
+         },
+         "Bytes in a message, either way [67108864]")
+      ->check(CLI::Range(64, 2'000'000'000));
+  auto ring = [&](const char* option, std::uint32_t& value, const char* text) {
+    app.add_option(option, value, text);
+  };
+  ring("--tx-ring", o.txRingBytes,
+       "pcie: bytes of the ring to the device, a power of two");
+  ring("--rx-ring", o.rxRingBytes,
+       "pcie: bytes of the ring from the device, a power of two");
+}
+
+void addEduCommands(CLI::App& app, CommandLine& line) {
+  auto* ping = app.add_subcommand("ping", "Call ping() and time it");
+  ping->add_option("--count", line.pings, "How often")
+      ->check(CLI::Range(1, 100'000'000));
+  ping->callback([&] {
+    line.command = [&](Session& s) { return runPing(s, line.pings); };
+  });
+
+  auto* echo = app.add_subcommand("echo", "Send text, print what comes back");
+  echo->add_option("TEXT", line.text)->required();
+  echo->callback([&] {
+    line.command = [&](Session& s) { return runEcho(s, line.text); };
+  });
+
+  app.add_subcommand("counter", "Print the server's counter")->callback([&] {
+    line.command = [](Session& s) { return runCounter(s); };
+  });
+
+  auto* reflect = app.add_subcommand(
+      "reflect", "Send random bytes, compare what comes back");
+  reflect->add_option("--size", line.size, "How many bytes")->required();
+  reflect->add_option("--seed", line.seed, "Of the random bytes");
+  reflect->callback([&] {
+    line.command = [&](Session& s) {
+      return runReflect(s, line.size, line.seedOrFresh());
+    };
+  });
+
+  auto* factorial = app.add_subcommand("factorial", "Print n!");
+  factorial->add_option("N", line.number)->required();
+  factorial->callback([&] {
+    line.command = [&](Session& s) { return runFactorial(s, line.number); };
+  });
+
+  auto* scale = app.add_subcommand("scale", "Print every value times a factor");
+  scale->add_option("FACTOR", line.number)->required();
+  scale->add_option("VALUE", line.numbers);
+  scale->callback([&] {
+    line.command = [&](Session& s) {
+      return runScale(s, line.number, line.numbers);
+    };
+  });
+
+  auto* note = app.add_subcommand("note", "Leave a line in the server's log");
+  note->add_option("TEXT", line.text)->required();
+  note->callback([&] {
+    line.command = [&](Session& s) { return runNote(s, line.text); };
+  });
+
+  app.add_subcommand("check",
+                     "ping, echo and counter as pci-edu does; says which path "
+                     "each call took")
+      ->callback(
+          [&] { line.command = [](Session& s) { return runCheck(s); }; });
+}
+
+void addVirtineCommands(CLI::App& app, CommandLine& line) {
+  auto* virtine = app.add_subcommand("virtine", "The clean-up of virtines");
+  virtine->require_subcommand(1);
+  auto* clean = virtine->add_subcommand(
+      "clean",
+      "Register FILE as snapshot, dirty a copy at random, have it cleaned, "
+      "compare every byte");
+  clean->add_option("FILE", line.file)->required();
+  clean->add_option("--seed", line.seed, "Of what is dirtied; printed");
+  clean->callback([&] {
+    line.command = [&](Session& s) {
+      return runVirtineClean(s, line.file, line.seedOrFresh());
+    };
+  });
+}
+
+int run(const CommandLine& line) try {
+  Session session(line.to, line.options);
+  int status = line.command(session);
+  if (std::fflush(stdout) != 0) {
+    std::perror("lanecall: standard output");
+    return 1;
+  }
+  return status;
+} catch (const std::exception& error) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "lanecall: %s\n",
+               describeFailure(error, line.to, line.options).c_str());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Calls a Lanecall server over TCP, a Unix socket or PCIe.");
+  app.require_subcommand(1);
+  CommandLine line;
+  addConnectionOptions(app, line);
+  addEduCommands(app, line);
+  addVirtineCommands(app, line);
+  CLI11_PARSE(app, argc, argv);
+  return run(line);
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtine_shell.h"
+
+#include <cstring>
+#include <exception>
+#include <stdexcept>
+
+namespace lanecall {
+namespace {
+
+using virtine::CleanRequest;
+using virtine::CleanResult;
+using virtine::Extent;
+using virtine::Memory;
+
+bool is_answer_of(const CleanResult& result, std::size_t bytes) {
+  return result.__isset.memory && result.memory.__isset.bytes &&
+         result.memory.bytes.size() == bytes;
+}
+
+}  // namespace
+
+VirtineShell::VirtineShell(virtine::VirtineCleanupIf& client,
+                           virtine::SnapshotId snapshot,
+                           std::span<std::uint8_t> memory)
+    : client_(client), memory_(memory) {
+  Memory size;
+  size.__set_inlineSize(static_cast<std::int64_t>(memory.size()));
+  attachment_ = client_.attach(size, snapshot);
+}
+
+VirtineShell::~VirtineShell() {
+  try {
+    detach();
+  } catch (const std::exception&) {
+    // The server ends the attachment with the connection.
+  }
+}
+
+void VirtineShell::detach() {
+  if (!attached_) return;
+  attached_ = false;
+  client_.detach(attachment_);
+}
+
+VirtineShell::Cleaned VirtineShell::clean() {
+  Extent whole;
+  whole.offset = 0;
+  whole.length = static_cast<std::int64_t>(memory_.size());
+  CleanRequest request;
+  request.attachment = attachment_;
+  return exchange(request, {whole});
+}
+
+VirtineShell::Cleaned VirtineShell::clean(const std::vector<Extent>& dirty) {
+  CleanRequest request;
+  request.attachment = attachment_;
+  request.__set_dirty(dirty);
+  return exchange(request, dirty);
+}
+
+VirtineShell::Cleaned VirtineShell::exchange(
+    const CleanRequest& request, const std::vector<Extent>& extents) {
+  CleanRequest filled = request;
+  filled.__isset.memory = true;
+  filled.memory.__isset.bytes = true;
+  std::string& bytes = filled.memory.bytes;
+  for (const Extent& e : extents) {
+    auto part = memory_.subspan(e.offset, e.length);
+    bytes.append(reinterpret_cast<const char*>(part.data()), part.size());
+  }
+  CleanResult result;
+  client_.clean(result, filled);
+  if (!is_answer_of(result, bytes.size()))
+    throw std::runtime_error(
+        "the server's answer to clean() has another size than the request");
+  std::size_t at = 0;
+  for (const Extent& e : extents) {
+    std::memcpy(memory_.data() + e.offset, result.memory.bytes.data() + at,
+                e.length);
+    at += e.length;
+  }
+  return {result.restored, result.zeroed};
+}
+
+}  // namespace lanecall
