@@ -86,6 +86,7 @@ void announce(int fd, const std::vector<std::string>& addresses) {
 
 struct CommandLine {
   ServerOptions server;
+  int maxString = 0;  // 0: not given
   int readyFd = -1;
   std::string logLevel = "info";
 };
@@ -113,8 +114,9 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
         "Connections at a time; one more is closed at once");
   count("--max-message", server.limits.messageBytes, 64, kMost,
         "Bytes in a message, either way");
-  count("--max-string", server.limits.stringBytes, 64, kMost,
-        "Bytes in a string or binary");
+  app.add_option("--max-string", line.maxString,
+                 "Bytes in a string or binary [as --max-message]")
+      ->check(CLI::Range(64, kMost));
   count("--max-container", server.limits.containerItems, 1, kMost,
         "Items in a list, set or map");
   count("--max-depth", server.limits.depth, 1, 1000, "Structs in structs");
@@ -145,6 +147,8 @@ int run(int argc, char** argv, const ServerProgram& program) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   }
+  Limits& limits = line.server.limits;
+  limits.stringBytes = line.maxString ? line.maxString : limits.messageBytes;
   if (line.server.listen.empty())
     line.server.listen.push_back("tcp:127.0.0.1:9090");
 
