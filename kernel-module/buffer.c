@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A ring's bytes: single pages for the device, one span for the kernel.
+ *
+ * Nothing larger than a page is asked of the allocator, so that a fragmented
+ * machine can still open a channel. The pages may be non-coherent: they are
+ * synchronised around each copy, which costs nothing where they are coherent.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/minmax.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+#include <linux/vmalloc.h>
+
+#include "lanecall.h"
+
+static int buffer_alloc_pages(struct device *dev, struct lanecall_buffer *buffer,
+			      unsigned int count)
+{
+	while (buffer->page_count < count) {
+		unsigned int i = buffer->page_count;
+
+		buffer->pages[i] = dma_alloc_pages(dev, PAGE_SIZE,
+						   &buffer->addresses[i],
+						   buffer->direction,
+						   GFP_KERNEL);
+		if (!buffer->pages[i])
+			return -ENOMEM;
+		buffer->page_count++;
+	}
+	return 0;
+}
+
+/**
+ * lanecall_buffer_alloc() - a ring's memory
+ * @dev: the device that will use it
+ * @buffer: zeroed; lanecall_buffer_free() takes it, also after an error
+ * @bytes: a power of two
+ * @direction: DMA_TO_DEVICE or DMA_FROM_DEVICE
+ */
+int lanecall_buffer_alloc(struct device *dev, struct lanecall_buffer *buffer,
+			  u32 bytes, enum dma_data_direction direction)
+{
+	unsigned int count = DIV_ROUND_UP(bytes, PAGE_SIZE);
+	int err;
+
+	buffer->bytes = bytes;
+	buffer->direction = direction;
+	buffer->pages = kvcalloc(count, sizeof(*buffer->pages), GFP_KERNEL);
+	buffer->addresses = kvcalloc(count, sizeof(*buffer->addresses),
+				     GFP_KERNEL);
+	if (!buffer->pages || !buffer->addresses)
+		return -ENOMEM;
+	err = buffer_alloc_pages(dev, buffer, count);
+	if (err)
+		return err;
+	buffer->data = vmap(buffer->pages, count, VM_MAP, PAGE_KERNEL);
+	return buffer->data ? 0 : -ENOMEM;
+}
+
+void lanecall_buffer_free(struct device *dev, struct lanecall_buffer *buffer)
+{
+	if (buffer->data)
+		vunmap(buffer->data);
+	while (buffer->page_count) {
+		unsigned int i = --buffer->page_count;
+
+		dma_free_pages(dev, PAGE_SIZE, buffer->pages[i],
+			       buffer->addresses[i], buffer->direction);
+	}
+	kvfree(buffer->pages);
+	kvfree(buffer->addresses);
+	memset(buffer, 0, sizeof(*buffer));
+}
+
+/* Give bytes [offset, offset + length) to the device, or take them from it. */
+static void buffer_sync(struct device *dev, const struct lanecall_buffer *buffer,
+			u32 offset, u32 length)
+{
+	while (length) {
+		u32 inside = offset_in_page(offset);
+		u32 part = min_t(u32, length, PAGE_SIZE - inside);
+		dma_addr_t address = buffer->addresses[offset >> PAGE_SHIFT];
+
+		if (buffer->direction == DMA_TO_DEVICE)
+			dma_sync_single_range_for_device(dev, address, inside,
+							 part, DMA_TO_DEVICE);
+		else
+			dma_sync_single_range_for_cpu(dev, address, inside,
+						      part, DMA_FROM_DEVICE);
+		offset += part;
+		length -= part;
+	}
+}
+
+/* The span from a stream position to the ring's end, at most bytes long. */
+static u32 span_to_end(const struct lanecall_buffer *buffer, u32 index,
+		       u32 bytes)
+{
+	return min(bytes, buffer->bytes - (index & (buffer->bytes - 1)));
+}
+
+/**
+ * lanecall_buffer_copy_in() - from the caller's memory into the ring
+ * @dev: the device that uses the ring
+ * @buffer: the ring
+ * @index: stream position
+ * @bytes: at most the ring's size
+ * @from: may fault
+ *
+ * Return: how much was copied; less than @bytes after a fault.
+ */
+u32 lanecall_buffer_copy_in(struct device *dev, struct lanecall_buffer *buffer,
+			    u32 index, u32 bytes, struct iov_iter *from)
+{
+	u32 done = 0;
+
+	while (done < bytes) {
+		u32 offset = (index + done) & (buffer->bytes - 1);
+		u32 part = span_to_end(buffer, index + done, bytes - done);
+		u32 copied = copy_from_iter(buffer->data + offset, part, from);
+
+		buffer_sync(dev, buffer, offset, copied);
+		done += copied;
+		if (copied < part)
+			break;
+	}
+	return done;
+}
+
+/* The mirror image, from the ring into the caller's memory. */
+u32 lanecall_buffer_copy_out(struct device *dev, struct lanecall_buffer *buffer,
+			     u32 index, u32 bytes, struct iov_iter *to)
+{
+	u32 done = 0;
+
+	while (done < bytes) {
+		u32 offset = (index + done) & (buffer->bytes - 1);
+		u32 part = span_to_end(buffer, index + done, bytes - done);
+		u32 copied;
+
+		buffer_sync(dev, buffer, offset, part);
+		copied = copy_to_iter(buffer->data + offset, part, to);
+		done += copied;
+		if (copied < part)
+			break;
+	}
+	return done;
+}

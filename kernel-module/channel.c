@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A channel's life: its index page from open, its rings from first use, and the
+ * end of both.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/log2.h>
+#include <linux/minmax.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "lanecall.h"
+
+#define LANECALL_RING_BYTES_DEFAULT SZ_256K
+
+static struct device *dma_device(struct lanecall_channel *ch)
+{
+	return &ch->ldev->pdev->dev;
+}
+
+static bool is_valid_ring_size(const struct lanecall_geometry *geo, u32 bytes)
+{
+	return is_power_of_2(bytes) && ilog2(bytes) >= geo->ring_shift_min &&
+	       ilog2(bytes) <= geo->ring_shift_max;
+}
+
+static u32 default_ring_size(const struct lanecall_geometry *geo)
+{
+	return clamp_t(u32, LANECALL_RING_BYTES_DEFAULT,
+		       1U << geo->ring_shift_min, 1U << geo->ring_shift_max);
+}
+
+/**
+ * lanecall_channel_create() - a channel with an index page and no rings
+ * @slot: where it will sit; the device's lock is held and it is online
+ *
+ * Return: a channel with one reference, or an error pointer.
+ */
+struct lanecall_channel *lanecall_channel_create(struct lanecall_slot *slot)
+{
+	struct lanecall_device *ldev = slot->ldev;
+	struct lanecall_channel *ch = kzalloc(sizeof(*ch), GFP_KERNEL);
+
+	if (!ch)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&ch->ref);
+	mutex_init(&ch->setup);
+	mutex_init(&ch->reader);
+	mutex_init(&ch->writer);
+	spin_lock_init(&ch->look);
+	ch->ldev = ldev;
+	ch->slot = slot;
+	ch->generation = ldev->generation;
+	ch->tx_bytes = default_ring_size(&ldev->geo);
+	ch->rx_bytes = ch->tx_bytes;
+	ch->index = dma_alloc_coherent(dma_device(ch), LANECALL_INDEX_BYTES,
+				       &ch->index_address, GFP_KERNEL);
+	if (!ch->index) {
+		kfree(ch);
+		return ERR_PTR(-ENOMEM);
+	}
+	get_device(&ldev->dev);
+	return ch;
+}
+
+static void channel_free(struct kref *ref)
+{
+	struct lanecall_channel *ch =
+		container_of(ref, struct lanecall_channel, ref);
+
+	put_device(&ch->ldev->dev);
+	kfree(ch);
+}
+
+void lanecall_channel_put(struct lanecall_channel *ch)
+{
+	kref_put(&ch->ref, channel_free);
+}
+
+static void free_rings(struct lanecall_channel *ch)
+{
+	struct device *dev = dma_device(ch);
+
+	lanecall_buffer_free(dev, &ch->tx);
+	lanecall_buffer_free(dev, &ch->rx);
+	if (ch->tables)
+		dma_free_coherent(dev, ch->tables_bytes, ch->tables,
+				  ch->tables_address);
+	ch->tables = NULL;
+}
+
+/**
+ * lanecall_channel_detach() - take the channel's memory away
+ * @ch: out of the device's reach; the device's lock is held
+ *
+ * Sleepers wake with an error; calls in the middle of a copy finish it first.
+ */
+void lanecall_channel_detach(struct lanecall_channel *ch)
+{
+	struct lanecall_index_page *index = ch->index;
+
+	spin_lock(&ch->look);
+	lanecall_put32(&index->gone, 1);
+	WRITE_ONCE(ch->detached, true);
+	spin_unlock(&ch->look);
+	wake_up_all(&ch->slot->wait);
+
+	mutex_lock(&ch->setup);
+	mutex_lock(&ch->reader);
+	mutex_lock(&ch->writer);
+	spin_lock(&ch->look);
+	ch->index = NULL;
+	spin_unlock(&ch->look);
+	free_rings(ch);
+	dma_free_coherent(dma_device(ch), LANECALL_INDEX_BYTES, index,
+			  ch->index_address);
+	mutex_unlock(&ch->writer);
+	mutex_unlock(&ch->reader);
+	mutex_unlock(&ch->setup);
+}
+
+/* Has OPEN an outcome? The word is then READY's, or ENDED's with its error. */
+static bool is_open_decided(struct lanecall_channel *ch, u32 *word)
+{
+	lanecall_channel_status(ch, word);
+	return LANECALL_STATE(*word) != LANECALL_CONNECTING;
+}
+
+/*
+ * Did the device end the channel without a word, because the index page's
+ * address was no good? Then only the register knows.
+ */
+static bool is_stillborn(struct lanecall_channel *ch)
+{
+	struct lanecall_device *ldev = ch->ldev;
+	bool dead = false;
+
+	if (READ_ONCE(ch->started))
+		return false;
+	mutex_lock(&ldev->lock);
+	if (ch->slot->channel == ch)
+		dead = LANECALL_STATE(lanecall_slot_status(ch->slot)) ==
+		       LANECALL_ENDED;
+	mutex_unlock(&ldev->lock);
+	return dead;
+}
+
+static bool is_interrupted_since(struct lanecall_slot *slot, s64 seen)
+{
+	return atomic64_read(&slot->interrupts) != seen;
+}
+
+/**
+ * lanecall_channel_wait_open() - sleep until the server has answered
+ * @ch: just taken
+ *
+ * Return: 0, -ERESTARTSYS after a signal, or why there is no connection.
+ */
+int lanecall_channel_wait_open(struct lanecall_channel *ch)
+{
+	struct lanecall_slot *slot = ch->slot;
+	u32 word = 0;
+	s64 seen;
+	int err;
+
+	for (;;) {
+		seen = atomic64_read(&slot->interrupts);
+		if (is_open_decided(ch, &word))
+			break;
+		if (is_stillborn(ch))
+			return is_open_decided(ch, &word) ?
+				       lanecall_status_errno(word) : -EIO;
+		err = wait_event_interruptible(slot->wait,
+					       is_open_decided(ch, &word) ||
+					       is_interrupted_since(slot, seen));
+		if (err)
+			return err;
+	}
+	return lanecall_status_errno(word);
+}
+
+static int alloc_rings(struct lanecall_channel *ch)
+{
+	struct device *dev = dma_device(ch);
+	unsigned int i, tx_pages;
+	int err;
+
+	err = lanecall_buffer_alloc(dev, &ch->tx, ch->tx_bytes, DMA_TO_DEVICE);
+	if (err)
+		return err;
+	err = lanecall_buffer_alloc(dev, &ch->rx, ch->rx_bytes, DMA_FROM_DEVICE);
+	if (err)
+		return err;
+	tx_pages = ch->tx.page_count;
+	ch->tables_bytes = (tx_pages + ch->rx.page_count) * sizeof(*ch->tables);
+	ch->tables = dma_alloc_coherent(dev, ch->tables_bytes,
+					&ch->tables_address, GFP_KERNEL);
+	if (!ch->tables)
+		return -ENOMEM;
+	for (i = 0; i < tx_pages; i++)
+		ch->tables[i] = cpu_to_le64(ch->tx.addresses[i]);
+	for (i = 0; i < ch->rx.page_count; i++)
+		ch->tables[tx_pages + i] = cpu_to_le64(ch->rx.addresses[i]);
+	return 0;
+}
+
+static void send_attach(struct lanecall_channel *ch)
+{
+	struct lanecall_slot *slot = ch->slot;
+	dma_addr_t rx_table = ch->tables_address +
+			      ch->tx.page_count * sizeof(*ch->tables);
+
+	lanecall_slot_write64(slot, LANECALL_CH_TX_TABLE_LO, ch->tables_address);
+	lanecall_slot_write64(slot, LANECALL_CH_RX_TABLE_LO, rx_table);
+	lanecall_slot_write(slot, LANECALL_CH_TX_SHIFT, ilog2(ch->tx_bytes));
+	lanecall_slot_write(slot, LANECALL_CH_RX_SHIFT, ilog2(ch->rx_bytes));
+	lanecall_slot_write(slot, LANECALL_CH_PAGE_SHIFT, PAGE_SHIFT);
+	lanecall_slot_write(slot, LANECALL_CH_COMMAND, LANECALL_CMD_ATTACH);
+}
+
+/* Rings for a READY channel. Holds setup. */
+static int attach(struct lanecall_channel *ch)
+{
+	int err = alloc_rings(ch);
+
+	if (err) {
+		free_rings(ch);
+		return err;
+	}
+	spin_lock(&ch->look);
+	if (ch->detached || ch->broken) {
+		err = -EIO;
+	} else {
+		lanecall_ring_init(&ch->tx_ring, &ch->index->tx_producer,
+				   &ch->index->tx_consumer, ch->tx_bytes);
+		lanecall_ring_init(&ch->rx_ring, &ch->index->rx_producer,
+				   &ch->index->rx_consumer, ch->rx_bytes);
+		smp_store_release(&ch->attached, true); /* pairs with use() */
+	}
+	spin_unlock(&ch->look);
+	if (err) {
+		free_rings(ch);
+		return err;
+	}
+	send_attach(ch);
+	return 0;
+}
+
+/* Attach if the channel is READY and nobody has; 0 also if it has ended. */
+static int attach_if_ready(struct lanecall_channel *ch)
+{
+	int err = 0;
+
+	mutex_lock(&ch->setup);
+	ch->used = true;
+	if (!ch->attached && lanecall_channel_state(ch) == LANECALL_READY)
+		err = attach(ch);
+	mutex_unlock(&ch->setup);
+	return err;
+}
+
+static bool is_connecting(struct lanecall_channel *ch)
+{
+	return lanecall_channel_state(ch) == LANECALL_CONNECTING;
+}
+
+/**
+ * lanecall_channel_use() - make sure that bytes can move, or never will
+ * @ch: the channel
+ * @nonblock: do not wait for the connection
+ *
+ * Return: 0 with rings attached or the channel at its end; -EAGAIN while it
+ * connects; -ERESTARTSYS; -ENOMEM.
+ */
+int lanecall_channel_use(struct lanecall_channel *ch, bool nonblock)
+{
+	int err;
+
+	if (smp_load_acquire(&ch->attached)) /* pairs with attach() */
+		return 0;
+	err = attach_if_ready(ch);
+	if (err || !is_connecting(ch))
+		return err;
+	if (nonblock)
+		return -EAGAIN;
+	err = wait_event_interruptible(ch->slot->wait, !is_connecting(ch));
+	if (err)
+		return err;
+	return attach_if_ready(ch);
+}
+
+/* LANECALL_IOC_SET_RINGS: 0, -EINVAL, -EBUSY after first use, -EIO. */
+int lanecall_channel_set_sizes(struct lanecall_channel *ch, u32 tx, u32 rx)
+{
+	const struct lanecall_geometry *geo = &ch->ldev->geo;
+	int err = 0;
+
+	if (!is_valid_ring_size(geo, tx) || !is_valid_ring_size(geo, rx))
+		return -EINVAL;
+	mutex_lock(&ch->setup);
+	if (READ_ONCE(ch->detached)) {
+		err = -EIO;
+	} else if (ch->used) {
+		err = -EBUSY;
+	} else {
+		ch->tx_bytes = tx;
+		ch->rx_bytes = rx;
+	}
+	mutex_unlock(&ch->setup);
+	return err;
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The RPC engine's registers: whether they can be believed, start and stop.
+ *
+ * Reads happen in probe, start, stop and the rare cases where memory cannot
+ * tell; never while bytes move. All ones mean that the device is gone.
+ */
+#include <linux/iopoll.h>
+#include <linux/log2.h>
+
+#include "lanecall.h"
+
+#define LANECALL_REGISTERS_END 0x48 /* past the last device register */
+#define LANECALL_ALL_ONES 0xffffffffU
+
+/* The specification allows 100 ms; what comes after is not hurried by less. */
+#define LANECALL_RESET_STEP_US 1000
+#define LANECALL_RESET_TIMEOUT_US (1000 * 1000)
+
+/* count blocks of at least size bytes, one each stride, inside the BAR? */
+static bool is_valid_array(u32 offset, u32 stride, u32 count, u32 size,
+			   u64 bar_bytes)
+{
+	return offset >= LANECALL_REGISTERS_END && IS_ALIGNED(offset, 4) &&
+	       IS_ALIGNED(stride, 4) && stride >= size &&
+	       offset + (u64)stride * count <= bar_bytes;
+}
+
+static bool arrays_overlap(const struct lanecall_geometry *geo)
+{
+	u64 blocks_end = geo->channel_offset +
+			 (u64)geo->channel_stride * geo->channels;
+	u64 bells_end = geo->doorbell_offset +
+			(u64)geo->doorbell_stride * geo->channels;
+
+	return geo->channel_offset < bells_end &&
+	       geo->doorbell_offset < blocks_end;
+}
+
+static bool is_valid_geometry(const struct lanecall_geometry *geo,
+			      u64 bar_bytes)
+{
+	return geo->channels >= 1 && geo->channels <= LANECALL_MAX_CHANNELS &&
+	       geo->vectors >= 1 && geo->vectors <= LANECALL_MAX_CHANNELS + 1 &&
+	       is_valid_array(geo->channel_offset, geo->channel_stride,
+			      geo->channels, LANECALL_CH_SIZE, bar_bytes) &&
+	       is_power_of_2(geo->doorbell_stride) &&
+	       IS_ALIGNED(geo->doorbell_offset, geo->doorbell_stride) &&
+	       is_valid_array(geo->doorbell_offset, geo->doorbell_stride,
+			      geo->channels, 4096, bar_bytes) &&
+	       !arrays_overlap(geo) &&
+	       geo->ring_shift_min >= LANECALL_RING_SHIFT_MIN &&
+	       geo->ring_shift_max <= LANECALL_RING_SHIFT_MAX &&
+	       geo->ring_shift_min <= geo->ring_shift_max &&
+	       geo->page_shift_min <= PAGE_SHIFT &&
+	       geo->page_shift_max >= PAGE_SHIFT;
+}
+
+/**
+ * lanecall_engine_identify() - read and check what the device says of itself
+ * @pdev: for messages and the size of BAR 2
+ * @regs: BAR 2
+ * @geo: filled in
+ *
+ * Return: 0, or -ENODEV after a message that says what is wrong.
+ */
+int lanecall_engine_identify(struct pci_dev *pdev, void __iomem *regs,
+			     struct lanecall_geometry *geo)
+{
+	u32 magic = readl(regs + LANECALL_REG_MAGIC);
+	u32 shifts;
+
+	if (magic != LANECALL_MAGIC) {
+		dev_err(&pdev->dev, "no RPC engine in BAR 2: magic %#x\n",
+			magic);
+		return -ENODEV;
+	}
+	geo->version = readl(regs + LANECALL_REG_VERSION);
+	if (geo->version >> 16 != LANECALL_VERSION_MAJOR) {
+		dev_err(&pdev->dev,
+			"device ABI %u.%u, this module speaks %u.x: update the older of the two\n",
+			geo->version >> 16, geo->version & 0xffff,
+			LANECALL_VERSION_MAJOR);
+		return -ENODEV;
+	}
+	geo->channels = readl(regs + LANECALL_REG_CHANNELS);
+	geo->vectors = readl(regs + LANECALL_REG_VECTORS);
+	geo->channel_offset = readl(regs + LANECALL_REG_CHANNEL_OFFSET);
+	geo->channel_stride = readl(regs + LANECALL_REG_CHANNEL_STRIDE);
+	geo->doorbell_offset = readl(regs + LANECALL_REG_DOORBELL_OFFSET);
+	geo->doorbell_stride = readl(regs + LANECALL_REG_DOORBELL_STRIDE);
+	shifts = readl(regs + LANECALL_REG_RING_SHIFTS);
+	geo->ring_shift_min = shifts & 0xff;
+	geo->ring_shift_max = (shifts >> 8) & 0xff;
+	shifts = readl(regs + LANECALL_REG_PAGE_SHIFTS);
+	geo->page_shift_min = shifts & 0xff;
+	geo->page_shift_max = (shifts >> 8) & 0xff;
+	if (!is_valid_geometry(geo, pci_resource_len(pdev, LANECALL_BAR_REGS))) {
+		dev_err(&pdev->dev,
+			"impossible layout: %u channels at %#x+%#x, doorbells at %#x+%#x, rings %u-%u, pages %u-%u\n",
+			geo->channels, geo->channel_offset, geo->channel_stride,
+			geo->doorbell_offset, geo->doorbell_stride,
+			geo->ring_shift_min, geo->ring_shift_max,
+			geo->page_shift_min, geo->page_shift_max);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+/* Sleeps until a reset is over: 0, -ENODEV when gone, -ETIMEDOUT. */
+static int lanecall_engine_reset(void __iomem *regs)
+{
+	u32 status;
+	int err;
+
+	writel(0, regs + LANECALL_REG_CONTROL);
+	err = read_poll_timeout(readl, status,
+				status == LANECALL_ALL_ONES ||
+				!(status & LANECALL_STATUS_RESETTING),
+				LANECALL_RESET_STEP_US,
+				LANECALL_RESET_TIMEOUT_US, false,
+				regs + LANECALL_REG_STATUS);
+	if (err)
+		return err;
+	return status == LANECALL_ALL_ONES ? -ENODEV : 0;
+}
+
+static int lanecall_engine_enable(struct lanecall_device *ldev)
+{
+	struct lanecall_geometry geo;
+	u32 status;
+	int err;
+
+	memset(&geo, 0, sizeof(geo));
+	err = lanecall_engine_identify(ldev->pdev, ldev->regs, &geo);
+	if (err)
+		return err;
+	if (memcmp(&geo, &ldev->geo, sizeof(geo))) {
+		dev_err(&ldev->dev, "the device changed its layout\n");
+		return -ENODEV;
+	}
+	pci_set_master(ldev->pdev);
+	err = lanecall_engine_reset(ldev->regs);
+	if (err)
+		return err;
+	/* No feature is used yet. */
+	writel(0, ldev->regs + LANECALL_REG_ACCEPTED_LO);
+	writel(0, ldev->regs + LANECALL_REG_ACCEPTED_HI);
+	writel(LANECALL_CONTROL_ENABLE, ldev->regs + LANECALL_REG_CONTROL);
+	status = readl(ldev->regs + LANECALL_REG_STATUS);
+	if (status == LANECALL_ALL_ONES || !(status & LANECALL_STATUS_ENABLED)) {
+		dev_err(&ldev->dev, "the engine does not start: status %#x\n",
+			status);
+		return -EIO;
+	}
+	ldev->generation = readl(ldev->regs + LANECALL_REG_GENERATION);
+	ldev->online = true;
+	return 0;
+}
+
+int lanecall_engine_start(struct lanecall_device *ldev)
+{
+	int err;
+
+	mutex_lock(&ldev->lock);
+	err = ldev->online ? 0 : lanecall_engine_enable(ldev);
+	mutex_unlock(&ldev->lock);
+	return err;
+}
+
+/*
+ * Stop the device and detach every channel. Sleeps; afterwards nothing touches
+ * DMA memory or registers, and new opens fail until the next start.
+ */
+void lanecall_engine_stop(struct lanecall_device *ldev)
+{
+	unsigned int i;
+
+	mutex_lock(&ldev->lock);
+	if (ldev->online) {
+		ldev->online = false;
+		if (lanecall_engine_reset(ldev->regs) == -ETIMEDOUT)
+			dev_err(&ldev->dev,
+				"the engine does not stop: cutting its bus access\n");
+		/* Whatever the device does now, it cannot reach memory. */
+		pci_clear_master(ldev->pdev);
+	}
+	for (i = 0; i < ldev->slot_count; i++)
+		lanecall_slot_vacate(&ldev->slots[i]);
+	mutex_unlock(&ldev->lock);
+}
+
+static void __iomem *control_block(struct lanecall_slot *slot)
+{
+	const struct lanecall_geometry *geo = &slot->ldev->geo;
+
+	return slot->ldev->regs + geo->channel_offset +
+	       geo->channel_stride * slot->number;
+}
+
+void lanecall_slot_write(struct lanecall_slot *slot, u32 reg, u32 value)
+{
+	writel(value, control_block(slot) + reg);
+}
+
+/* reg is the register of the low word; the high word's follows it. */
+void lanecall_slot_write64(struct lanecall_slot *slot, u32 reg, u64 value)
+{
+	lanecall_slot_write(slot, reg, lower_32_bits(value));
+	lanecall_slot_write(slot, reg + 4, upper_32_bits(value));
+}
+
+u32 lanecall_slot_status(struct lanecall_slot *slot)
+{
+	return readl(control_block(slot) + LANECALL_CH_STATUS);
+}
+
+void lanecall_slot_doorbell(struct lanecall_slot *slot)
+{
+	const struct lanecall_geometry *geo = &slot->ldev->geo;
+
+	atomic64_inc(&slot->doorbells);
+	writel(1, slot->ldev->regs + geo->doorbell_offset +
+		  geo->doorbell_stride * slot->number);
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The file operations: what abi/lanecall/driver.h promises, mapped to channels. */
+#include <linux/compat.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/uaccess.h>
+
+#include "lanecall.h"
+
+static int lanecall_open(struct inode *inode, struct file *file)
+{
+	struct lanecall_device *ldev =
+		container_of(inode->i_cdev, struct lanecall_device, cdev);
+	struct lanecall_channel *ch;
+	int err = 0;
+
+	ch = lanecall_slot_take(ldev);
+	if (IS_ERR(ch))
+		return PTR_ERR(ch);
+	if (!(file->f_flags & O_NONBLOCK))
+		err = lanecall_channel_wait_open(ch);
+	if (err) {
+		lanecall_slot_release(ch);
+		return err;
+	}
+	file->private_data = ch;
+	file->f_mode |= FMODE_NOWAIT;
+	return stream_open(inode, file);
+}
+
+static int lanecall_release(struct inode *inode, struct file *file)
+{
+	lanecall_slot_release(file->private_data);
+	return 0;
+}
+
+static bool is_nonblocking(const struct kiocb *iocb)
+{
+	return iocb->ki_filp->f_flags & O_NONBLOCK ||
+	       iocb->ki_flags & IOCB_NOWAIT;
+}
+
+static ssize_t lanecall_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	return lanecall_stream_read(iocb->ki_filp->private_data, to,
+				    is_nonblocking(iocb));
+}
+
+static ssize_t lanecall_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	return lanecall_stream_write(iocb->ki_filp->private_data, from,
+				     is_nonblocking(iocb));
+}
+
+static __poll_t lanecall_poll(struct file *file, poll_table *wait)
+{
+	struct lanecall_channel *ch = file->private_data;
+
+	poll_wait(file, &ch->slot->wait, wait);
+	return lanecall_stream_poll(ch);
+}
+
+static int lanecall_fsync(struct file *file, loff_t start, loff_t end,
+			  int datasync)
+{
+	return lanecall_stream_flush(file->private_data);
+}
+
+static int ioctl_info(struct lanecall_channel *ch, void __user *arg)
+{
+	struct lanecall_device *ldev = ch->ldev;
+	struct lanecall_info info = {
+		.abi_version = LANECALL_VERSION,
+		.channel = ch->slot->number,
+		.channels = ldev->slot_count,
+		.ring_bytes_min = 1U << ldev->geo.ring_shift_min,
+		.ring_bytes_max = 1U << ldev->geo.ring_shift_max,
+		.generation = ch->generation,
+	};
+
+	if (READ_ONCE(ch->detached))
+		return -EIO;
+	mutex_lock(&ch->setup);
+	info.tx_bytes = ch->tx_bytes;
+	info.rx_bytes = ch->rx_bytes;
+	mutex_unlock(&ch->setup);
+	strscpy(info.device, ldev->pci_name, sizeof(info.device));
+	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
+}
+
+static int ioctl_set_rings(struct lanecall_channel *ch, void __user *arg)
+{
+	struct lanecall_ring_sizes sizes;
+
+	if (copy_from_user(&sizes, arg, sizeof(sizes)))
+		return -EFAULT;
+	return lanecall_channel_set_sizes(ch, sizes.tx_bytes, sizes.rx_bytes);
+}
+
+static int ioctl_status(struct lanecall_channel *ch, void __user *arg)
+{
+	struct lanecall_channel_status status = {};
+	u32 word;
+
+	if (READ_ONCE(ch->detached))
+		return -EIO;
+	lanecall_channel_status(ch, &word);
+	status.state = LANECALL_STATE(word);
+	status.error = -lanecall_status_errno(word);
+	return copy_to_user(arg, &status, sizeof(status)) ? -EFAULT : 0;
+}
+
+static long lanecall_ioctl(struct file *file, unsigned int command,
+			   unsigned long arg)
+{
+	struct lanecall_channel *ch = file->private_data;
+	void __user *user = (void __user *)arg;
+
+	switch (command) {
+	case LANECALL_IOC_INFO:
+		return ioctl_info(ch, user);
+	case LANECALL_IOC_SET_RINGS:
+		return ioctl_set_rings(ch, user);
+	case LANECALL_IOC_STATUS:
+		return ioctl_status(ch, user);
+	default:
+		return -ENOTTY;
+	}
+}
+
+const struct file_operations lanecall_fops = {
+	.owner = THIS_MODULE,
+	.open = lanecall_open,
+	.release = lanecall_release,
+	.read_iter = lanecall_read_iter,
+	.write_iter = lanecall_write_iter,
+	.poll = lanecall_poll,
+	.fsync = lanecall_fsync,
+	.unlocked_ioctl = lanecall_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};

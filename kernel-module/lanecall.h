@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * lanecall.ko: the kernel's side of the Lanecall device (docs/device.md), and
+ * of the file descriptors that programs see (abi/lanecall/driver.h).
+ *
+ * The ideas behind it:
+ * - A device (struct lanecall_device) has slots, the hardware's channels. An
+ *   open file is a struct lanecall_channel; it sits in a slot from open until
+ *   the device has confirmed that it no longer touches the channel's memory,
+ *   which may be some time after the file was closed.
+ * - Everything the device says arrives as memory plus an interrupt. The handler
+ *   only wakes whoever waits at a slot; each waiter looks at memory itself.
+ * - Everything the device says is a claim, checked by a predicate. A channel
+ *   that was lied to is broken: its owner gets EIO and the slot is closed.
+ * - When the device stops (unbind, reset, suspend, removal) every channel is
+ *   detached: its memory goes, its descriptors say EIO for ever, and the slots
+ *   are free for new opens once the device is back.
+ *
+ * Locking, outermost first:
+ *   lanecall_device.lock    which channel is in which slot, slots' closing
+ *                           phases, whether the engine is online, and writes
+ *                           of commands. Never held while waiting for a peer.
+ *   lanecall_channel.setup  attaching rings, ring sizes, detaching.
+ *   lanecall_channel.reader the right to take bytes out of RX: held over a
+ *                           whole read(), its sleep included.
+ *   lanecall_channel.writer the same for write() and TX.
+ *   lanecall_channel.look   (spinlock) both struct lanecall_ring, the index
+ *                           page, and the flags that end a channel. All looks
+ *                           at shared indices and all arming happen under it,
+ *                           so want_head and want_tail never move backwards.
+ * Whoever holds reader, writer, setup or the device's lock, and has seen that
+ * the channel is not detached, may use rings' memory and the registers:
+ * detaching takes them all. The interrupt handler takes none of these.
+ */
+#ifndef LANECALL_MODULE_H
+#define LANECALL_MODULE_H
+
+#include <linux/atomic.h>
+#include <linux/cdev.h>
+#include <linux/device.h>
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include <lanecall/device.h>
+#include <lanecall/driver.h>
+#include <lanecall/ring.h>
+
+#define LANECALL_NAME "lanecall"
+
+/* What the device's registers say about its layout, once it is believed. */
+struct lanecall_geometry {
+	u32 version;
+	u32 channels;
+	u32 vectors;
+	u32 channel_offset;
+	u32 channel_stride;
+	u32 doorbell_offset;
+	u32 doorbell_stride;
+	u8 ring_shift_min;
+	u8 ring_shift_max;
+	u8 page_shift_min;
+	u8 page_shift_max;
+};
+
+/* How far a slot whose file was closed has got. */
+enum lanecall_closing {
+	LANECALL_IN_USE,
+	LANECALL_DRAIN_SENT,
+	LANECALL_CLOSE_SENT,
+	LANECALL_RETIRED, /* no confirmation: kept until the device stops */
+};
+
+struct lanecall_slot {
+	struct lanecall_device *ldev;
+	unsigned int number;
+	unsigned int vector; /* what the device is told */
+	wait_queue_head_t wait; /* every change the device announces */
+
+	/* under lanecall_device.lock */
+	struct lanecall_channel *channel; /* NULL: free */
+	enum lanecall_closing closing; /* also read by the handler */
+	unsigned long deadline; /* of this phase, in jiffies */
+	struct delayed_work reap;
+
+	/* since the device was bound; for sysfs */
+	atomic64_t tx_bytes;
+	atomic64_t rx_bytes;
+	atomic64_t doorbells;
+	atomic64_t interrupts;
+};
+
+/* An interrupt vector serves slots first, first + step, ... */
+struct lanecall_vector {
+	struct lanecall_device *ldev;
+	unsigned int first;
+	unsigned int step;
+};
+
+/* Counted by dev; lives until the last file and the driver let go of it. */
+struct lanecall_device {
+	struct device dev;
+	struct cdev cdev;
+	struct pci_dev *pdev; /* used only while online, and in probe/remove */
+	void __iomem *regs; /* BAR 2; likewise */
+	char pci_name[24];
+	struct lanecall_geometry geo;
+	unsigned int slot_count;
+	struct lanecall_slot *slots;
+	unsigned int vector_count;
+	struct lanecall_vector *vectors;
+	struct lanecall_sysfs *sysfs;
+
+	struct mutex lock; /* outermost; see above */
+	bool online; /* under lock */
+	u32 generation; /* under lock */
+};
+
+/* A byte ring in DMA memory, one page at a time, contiguous for the kernel. */
+struct lanecall_buffer {
+	u32 bytes;
+	unsigned int page_count;
+	enum dma_data_direction direction;
+	struct page **pages;
+	dma_addr_t *addresses;
+	void *data;
+};
+
+/* Counted by ref: one for the file, one for the slot. */
+struct lanecall_channel {
+	struct kref ref;
+	struct lanecall_device *ldev; /* holds a reference */
+	struct lanecall_slot *slot;
+	u32 generation; /* of the device when this was opened */
+
+	struct mutex setup; /* attaching, detaching; see above */
+	u32 tx_bytes; /* chosen sizes; under setup */
+	u32 rx_bytes;
+	bool used; /* sizes can no longer be chosen; under setup */
+	struct lanecall_buffer tx;
+	struct lanecall_buffer rx;
+	__le64 *tables; /* TX's page table, then RX's */
+	dma_addr_t tables_address;
+	size_t tables_bytes;
+
+	struct mutex reader; /* RX's consumer; see above */
+	struct mutex writer; /* TX's producer; see above */
+
+	spinlock_t look; /* the rest; see above */
+	struct lanecall_index_page *index; /* NULL once detached */
+	dma_addr_t index_address;
+	bool detached; /* the device was stopped */
+	bool broken; /* the device lied */
+	bool attached; /* rings are there */
+	bool started; /* a status other than CLOSED was seen */
+	bool close_sent; /* because broken; under lanecall_device.lock */
+	struct lanecall_ring tx_ring;
+	struct lanecall_ring rx_ring;
+};
+
+/* module.c */
+extern struct class lanecall_class;
+int lanecall_minor_get(struct lanecall_device *ldev);
+void lanecall_minor_put(struct lanecall_device *ldev);
+
+/* pci.c */
+extern struct pci_driver lanecall_pci_driver;
+
+/* engine.c: the device's registers */
+int lanecall_engine_identify(struct pci_dev *pdev, void __iomem *regs,
+			     struct lanecall_geometry *geo);
+int lanecall_engine_start(struct lanecall_device *ldev);
+void lanecall_engine_stop(struct lanecall_device *ldev);
+void lanecall_slot_write(struct lanecall_slot *slot, u32 reg, u32 value);
+void lanecall_slot_write64(struct lanecall_slot *slot, u32 reg, u64 value);
+u32 lanecall_slot_status(struct lanecall_slot *slot);
+void lanecall_slot_doorbell(struct lanecall_slot *slot);
+
+/* slot.c: giving slots out and getting them back */
+struct lanecall_channel *lanecall_slot_take(struct lanecall_device *ldev);
+void lanecall_slot_release(struct lanecall_channel *ch);
+void lanecall_slot_vacate(struct lanecall_slot *slot);
+void lanecall_slot_reap(struct work_struct *work);
+void lanecall_slot_kick(struct lanecall_slot *slot);
+
+/* channel.c: a channel's memory and life */
+struct lanecall_channel *lanecall_channel_create(struct lanecall_slot *slot);
+void lanecall_channel_put(struct lanecall_channel *ch);
+void lanecall_channel_detach(struct lanecall_channel *ch);
+int lanecall_channel_wait_open(struct lanecall_channel *ch);
+int lanecall_channel_use(struct lanecall_channel *ch, bool nonblock);
+int lanecall_channel_set_sizes(struct lanecall_channel *ch, u32 tx, u32 rx);
+
+/* status.c: what the device says about a channel */
+int lanecall_channel_look(struct lanecall_channel *ch, u32 *word);
+void lanecall_channel_status(struct lanecall_channel *ch, u32 *word);
+u32 lanecall_channel_state(struct lanecall_channel *ch);
+int lanecall_status_errno(u32 word);
+int lanecall_status_write_errno(const struct lanecall_channel *ch, u32 word);
+void lanecall_channel_break_locked(struct lanecall_channel *ch,
+				   const char *why);
+
+/* buffer.c */
+int lanecall_buffer_alloc(struct device *dev, struct lanecall_buffer *buffer,
+			  u32 bytes, enum dma_data_direction direction);
+void lanecall_buffer_free(struct device *dev, struct lanecall_buffer *buffer);
+u32 lanecall_buffer_copy_in(struct device *dev, struct lanecall_buffer *buffer,
+			    u32 index, u32 bytes, struct iov_iter *from);
+u32 lanecall_buffer_copy_out(struct device *dev, struct lanecall_buffer *buffer,
+			     u32 index, u32 bytes, struct iov_iter *to);
+
+/* stream.c */
+ssize_t lanecall_stream_read(struct lanecall_channel *ch, struct iov_iter *to,
+			     bool nonblock);
+ssize_t lanecall_stream_write(struct lanecall_channel *ch,
+			      struct iov_iter *from, bool nonblock);
+__poll_t lanecall_stream_poll(struct lanecall_channel *ch);
+int lanecall_stream_flush(struct lanecall_channel *ch);
+
+/* file.c */
+extern const struct file_operations lanecall_fops;
+
+/* sysfs.c */
+int lanecall_sysfs_create(struct lanecall_device *ldev);
+void lanecall_sysfs_free(struct lanecall_device *ldev);
+
+#endif

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The PCI side: probe and remove, interrupts, suspend, resets and bus errors.
+ *
+ * Whatever takes the device away (unbind, removal, suspend, shutdown, reset, a
+ * bus error) is one thing to the rest of the module: the engine stops. Whatever
+ * brings it back starts the engine again; descriptors from before stay dead.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/interrupt.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "lanecall.h"
+
+/* ---- Interrupts ------------------------------------------------------------ */
+
+/* Memory has the news; the handler only says that there are some. */
+static irqreturn_t lanecall_interrupt(int irq, void *data)
+{
+	struct lanecall_vector *vector = data;
+	struct lanecall_device *ldev = vector->ldev;
+	unsigned int i;
+
+	for (i = vector->first; i < ldev->slot_count; i += vector->step) {
+		struct lanecall_slot *slot = &ldev->slots[i];
+
+		atomic64_inc(&slot->interrupts);
+		wake_up_all(&slot->wait);
+		if (READ_ONCE(slot->closing) != LANECALL_IN_USE)
+			lanecall_slot_kick(slot);
+	}
+	return IRQ_HANDLED;
+}
+
+/*
+ * Vector 0 is also the classic edu's, so channels share out the others, if
+ * there are any. Without MSI-X the device raises vector 0 for everything.
+ */
+static void share_out_vectors(struct lanecall_device *ldev)
+{
+	unsigned int shared = ldev->vector_count - 1;
+	unsigned int i;
+
+	for (i = 0; i < ldev->vector_count; i++) {
+		struct lanecall_vector *vector = &ldev->vectors[i];
+
+		vector->ldev = ldev;
+		vector->first = shared ? i - 1 : 0;
+		vector->step = shared ?: 1;
+	}
+	if (shared)
+		ldev->vectors[0].first = ldev->slot_count; /* serves none */
+	for (i = 0; i < ldev->slot_count; i++)
+		ldev->slots[i].vector = shared ? 1 + i % shared : 0;
+}
+
+static int lanecall_request_vectors(struct lanecall_device *ldev)
+{
+	struct pci_dev *pdev = ldev->pdev;
+	unsigned int wanted = min(ldev->geo.vectors, ldev->slot_count + 1);
+	unsigned int i;
+	int count, err;
+
+	count = pci_alloc_irq_vectors(pdev, 1, wanted, PCI_IRQ_MSIX);
+	if (count < 0)
+		count = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSI);
+	if (count < 0)
+		return dev_err_probe(&pdev->dev, count,
+				     "neither MSI-X nor MSI to be had\n");
+	ldev->vector_count = count;
+	ldev->vectors = devm_kcalloc(&pdev->dev, count, sizeof(*ldev->vectors),
+				     GFP_KERNEL);
+	if (!ldev->vectors)
+		return -ENOMEM;
+	share_out_vectors(ldev);
+	for (i = 0; i < count; i++) {
+		err = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, i),
+				       lanecall_interrupt, 0,
+				       dev_name(&ldev->dev), &ldev->vectors[i]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* ---- The device object ------------------------------------------------------ */
+
+static void lanecall_device_release(struct device *dev)
+{
+	struct lanecall_device *ldev =
+		container_of(dev, struct lanecall_device, dev);
+
+	lanecall_minor_put(ldev);
+	lanecall_sysfs_free(ldev);
+	kfree(ldev->slots);
+	kfree(ldev);
+}
+
+static void lanecall_device_put(void *data)
+{
+	struct lanecall_device *ldev = data;
+
+	put_device(&ldev->dev);
+}
+
+static void init_slot(struct lanecall_device *ldev, unsigned int number)
+{
+	struct lanecall_slot *slot = &ldev->slots[number];
+
+	slot->ldev = ldev;
+	slot->number = number;
+	init_waitqueue_head(&slot->wait);
+	INIT_DELAYED_WORK(&slot->reap, lanecall_slot_reap);
+}
+
+/* Freed with its last reference: the driver's goes after its interrupts. */
+static struct lanecall_device *
+lanecall_device_create(struct pci_dev *pdev, void __iomem *regs,
+		       const struct lanecall_geometry *geo)
+{
+	struct lanecall_device *ldev = kzalloc(sizeof(*ldev), GFP_KERNEL);
+	unsigned int i;
+	int err;
+
+	if (!ldev)
+		return ERR_PTR(-ENOMEM);
+	device_initialize(&ldev->dev);
+	ldev->dev.class = &lanecall_class;
+	ldev->dev.parent = &pdev->dev;
+	ldev->dev.release = lanecall_device_release;
+	mutex_init(&ldev->lock);
+	ldev->pdev = pdev;
+	ldev->regs = regs;
+	ldev->geo = *geo;
+	strscpy(ldev->pci_name, pci_name(pdev), sizeof(ldev->pci_name));
+	err = devm_add_action_or_reset(&pdev->dev, lanecall_device_put, ldev);
+	if (err)
+		return ERR_PTR(err);
+	ldev->slots = kcalloc(geo->channels, sizeof(*ldev->slots), GFP_KERNEL);
+	if (!ldev->slots)
+		return ERR_PTR(-ENOMEM);
+	ldev->slot_count = geo->channels;
+	for (i = 0; i < ldev->slot_count; i++)
+		init_slot(ldev, i);
+	err = lanecall_minor_get(ldev);
+	if (!err)
+		err = lanecall_sysfs_create(ldev);
+	if (err)
+		return ERR_PTR(err);
+	cdev_init(&ldev->cdev, &lanecall_fops);
+	ldev->cdev.owner = THIS_MODULE;
+	return ldev;
+}
+
+/* ---- Probe and remove -------------------------------------------------------- */
+
+/* A stock edu has the same ids and BAR 0 only. */
+static bool has_engine(struct pci_dev *pdev)
+{
+	return pci_resource_flags(pdev, LANECALL_BAR_REGS) & IORESOURCE_MEM &&
+	       pci_resource_len(pdev, LANECALL_BAR_REGS) >= SZ_4K;
+}
+
+static int lanecall_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct lanecall_geometry geo;
+	struct lanecall_device *ldev;
+	void __iomem *regs;
+	int err;
+
+	if (!has_engine(pdev)) {
+		dev_info(&pdev->dev,
+			 "a stock edu without an RPC engine: start QEMU with -device edu,rpc=unix:PATH or rpc=tcp:HOST:PORT\n");
+		return -ENODEV;
+	}
+	err = pcim_enable_device(pdev);
+	if (err)
+		return err;
+	err = pcim_iomap_regions(pdev, BIT(LANECALL_BAR_REGS), LANECALL_NAME);
+	if (err)
+		return err;
+	regs = pcim_iomap_table(pdev)[LANECALL_BAR_REGS];
+	memset(&geo, 0, sizeof(geo));
+	err = lanecall_engine_identify(pdev, regs, &geo);
+	if (err)
+		return err;
+	err = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (err)
+		return err;
+	ldev = lanecall_device_create(pdev, regs, &geo);
+	if (IS_ERR(ldev))
+		return PTR_ERR(ldev);
+	pci_set_drvdata(pdev, ldev);
+	err = lanecall_request_vectors(ldev);
+	if (err)
+		return err;
+	err = lanecall_engine_start(ldev);
+	if (err)
+		return err;
+	err = cdev_device_add(&ldev->cdev, &ldev->dev);
+	if (err) {
+		lanecall_engine_stop(ldev);
+		return err;
+	}
+	dev_info(&pdev->dev, "/dev/%s: %u channels, %u vectors\n",
+		 dev_name(&ldev->dev), ldev->slot_count, ldev->vector_count);
+	return 0;
+}
+
+static void lanecall_remove(struct pci_dev *pdev)
+{
+	struct lanecall_device *ldev = pci_get_drvdata(pdev);
+	unsigned int i;
+
+	cdev_device_del(&ldev->cdev, &ldev->dev);
+	lanecall_engine_stop(ldev);
+	for (i = 0; i < ldev->slot_count; i++)
+		cancel_delayed_work_sync(&ldev->slots[i].reap);
+}
+
+static void lanecall_shutdown(struct pci_dev *pdev)
+{
+	lanecall_engine_stop(pci_get_drvdata(pdev));
+}
+
+/* ---- Suspend, resets, bus errors --------------------------------------------- */
+
+static int lanecall_suspend(struct device *dev)
+{
+	lanecall_engine_stop(dev_get_drvdata(dev));
+	return 0;
+}
+
+static int lanecall_resume(struct device *dev)
+{
+	return lanecall_engine_start(dev_get_drvdata(dev));
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(lanecall_pm_ops, lanecall_suspend,
+				lanecall_resume);
+
+static void lanecall_reset_prepare(struct pci_dev *pdev)
+{
+	lanecall_engine_stop(pci_get_drvdata(pdev));
+}
+
+static void lanecall_reset_done(struct pci_dev *pdev)
+{
+	struct lanecall_device *ldev = pci_get_drvdata(pdev);
+	int err = lanecall_engine_start(ldev);
+
+	if (err)
+		dev_err(&ldev->dev, "not usable after a reset: %d\n", err);
+}
+
+static pci_ers_result_t lanecall_error_detected(struct pci_dev *pdev,
+						pci_channel_state_t state)
+{
+	lanecall_engine_stop(pci_get_drvdata(pdev));
+	switch (state) {
+	case pci_channel_io_normal:
+		return PCI_ERS_RESULT_CAN_RECOVER;
+	case pci_channel_io_frozen:
+		return PCI_ERS_RESULT_NEED_RESET;
+	default:
+		return PCI_ERS_RESULT_DISCONNECT;
+	}
+}
+
+static pci_ers_result_t lanecall_mmio_enabled(struct pci_dev *pdev)
+{
+	return PCI_ERS_RESULT_RECOVERED;
+}
+
+static pci_ers_result_t lanecall_slot_reset(struct pci_dev *pdev)
+{
+	pci_restore_state(pdev);
+	return PCI_ERS_RESULT_RECOVERED;
+}
+
+static void lanecall_error_resume(struct pci_dev *pdev)
+{
+	lanecall_reset_done(pdev);
+}
+
+static const struct pci_error_handlers lanecall_error_handlers = {
+	.error_detected = lanecall_error_detected,
+	.mmio_enabled = lanecall_mmio_enabled,
+	.slot_reset = lanecall_slot_reset,
+	.reset_prepare = lanecall_reset_prepare,
+	.reset_done = lanecall_reset_done,
+	.resume = lanecall_error_resume,
+};
+
+static const struct pci_device_id lanecall_ids[] = {
+	{ PCI_DEVICE(LANECALL_PCI_VENDOR, LANECALL_PCI_DEVICE) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, lanecall_ids);
+
+struct pci_driver lanecall_pci_driver = {
+	.name = LANECALL_NAME,
+	.id_table = lanecall_ids,
+	.probe = lanecall_probe,
+	.remove = lanecall_remove,
+	.shutdown = lanecall_shutdown,
+	.driver.pm = pm_sleep_ptr(&lanecall_pm_ops),
+	.err_handler = &lanecall_error_handlers,
+};
