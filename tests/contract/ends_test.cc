@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a channel ends: the server closes, resets or stalls; the driver drains or
+// closes.
+#include <cstring>
+
+#include "contract.h"
+
+namespace lanecall::test {
+namespace {
+
+class Ends : public ContractOnSockets {
+ protected:
+  // Puts in what fits until nothing moves for a while; returns how much.
+  size_t stuff(Call& c, const Bytes& chunk) {
+    size_t sent = 0;
+    do {
+      const __s64 n = c->tryWrite(chunk);
+      sent += n > 0 ? static_cast<size_t>(n) : 0;
+    } while (c->waitWritable(1, Deadline::in(50)) && sent < (64u << 20));
+    return sent;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Over, Ends,
+                         ::testing::Values(Family::kUnix, Family::kTcp),
+                         [](const auto& info) {
+                           return info.param == Family::kUnix ? "Unix" : "Tcp";
+                         });
+
+TEST_P(Ends, ServerClosesAndAllItSentIsInRxBeforeEnded) {
+  begin(GetParam());
+  for (size_t size : {0, 1, 1000, 65535, 65536}) {
+    Call c = call({.rx_shift = 16});
+    const Bytes bytes = someBytes(size);
+    ASSERT_TRUE(c.peer.send(bytes, soon()));
+    c.peer.close();
+    if (size == 65536) {  // exactly full: the end is behind it
+      ASSERT_TRUE(eventually([&] {
+        return lanecall_get32(&c->index().rx_producer.head) == size;
+      }));
+      EXPECT_EQ(c->read(size, soon()), bytes);
+      ASSERT_TRUE(endsWith(*c, LANECALL_ERR_NONE));
+    } else {
+      ASSERT_TRUE(endsWith(*c, LANECALL_ERR_NONE));
+      EXPECT_EQ(lanecall_get32(&c->index().rx_producer.head), size);
+      EXPECT_EQ(c->read(size, soon()), bytes);
+    }
+  }
+}
+
+TEST_P(Ends, ServerSendsMoreThanRxHoldsAndCloses) {
+  begin(GetParam());
+  Call c = call({.rx_shift = 12});
+  const Bytes bytes = someBytes(50000);
+  ASSERT_TRUE(c.peer.send(bytes, soon()));
+  c.peer.close();
+  ASSERT_TRUE(eventually(
+      [&] { return lanecall_get32(&c->index().rx_producer.head) == 4096; }));
+  EXPECT_EQ(c->state(), uint32_t{LANECALL_RUNNING});
+  EXPECT_EQ(c->read(bytes.size() + 1, soon()), bytes);
+  EXPECT_TRUE(endsWith(*c, LANECALL_ERR_NONE));
+}
+
+TEST_P(Ends, ServerResets) {
+  begin(GetParam());
+  Call c = call();
+  ASSERT_TRUE(works(c));
+  // A Unix socket resets when it is closed with bytes unread.
+  ASSERT_TRUE(c->write(someBytes(10), soon()));
+  ASSERT_TRUE(eventually([&] {
+    return lanecall_get32(&c->index().tx_consumer.tail) == c->txIndices().own;
+  }));
+  c.peer.abort();
+  EXPECT_TRUE(endsWith(*c, LANECALL_ERR_RESET));
+  ASSERT_TRUE(c->close(soon()));
+  EXPECT_TRUE(worksAnew(*c));
+}
+
+TEST_P(Ends, WhatTheServerSentBeforeAResetIsNotLost) {
+  begin(GetParam());
+  Call c = call();
+  const Bytes bytes = someBytes(1000);
+  ASSERT_TRUE(c.peer.send(bytes, soon()));
+  ASSERT_TRUE(eventually(
+      [&] { return lanecall_get32(&c->index().rx_producer.head) == 1000; }));
+  c.peer.abort();
+  ASSERT_TRUE(c->waitFor(LANECALL_ENDED, soon()));
+  EXPECT_EQ(c->read(2000, soon()), bytes);
+}
+
+TEST_P(Ends, SendThatFailsShowsTheEndThatAFullRxHid) {
+  begin(GetParam());
+  Call c = call({.rx_shift = 12});
+  const Bytes bytes = someBytes(4096);
+  ASSERT_TRUE(c.peer.send(bytes, soon()));
+  ASSERT_TRUE(eventually(
+      [&] { return lanecall_get32(&c->index().rx_producer.head) == 4096; }));
+  c.peer.close();
+  EXPECT_EQ(c->state(), uint32_t{LANECALL_RUNNING});
+  // TCP may take one send before it hears that nobody reads.
+  const Deadline deadline = soon();
+  while (c->state() == LANECALL_RUNNING && !deadline.passed()) {
+    c->tryWrite(someBytes(1));
+  }
+  EXPECT_EQ(c->state(), uint32_t{LANECALL_ENDED});
+  EXPECT_EQ(c->read(5000, soon()), bytes);
+}
+
+TEST_P(Ends, SendThatFailsDoesNotDropWhatCameBefore) {
+  begin(GetParam());
+  for (int i = 0; i < 20; ++i) {
+    Call c = call();
+    const Bytes bytes = someBytes(3000, static_cast<unsigned>(i));
+    ASSERT_TRUE(c.peer.send(bytes, soon()));
+    c.peer.close();
+    c->tryWrite(someBytes(100));  // meets a dead connection, or is lost in it
+    ASSERT_TRUE(c->waitFor(LANECALL_ENDED, soon()));
+    EXPECT_EQ(c->read(4000, soon()), bytes);
+  }
+}
+
+TEST_P(Ends, ServerClosesWithBytesOnTheirWayToIt) {
+  begin(GetParam());
+  Call c = call();
+  stuff(c, someBytes(65536));
+  c.peer.close();
+  EXPECT_TRUE(c->waitFor(LANECALL_ENDED, soon()));
+  ASSERT_TRUE(c->close(soon()));
+  EXPECT_TRUE(worksAnew(*c));
+}
+
+TEST_P(Ends, DrainWithNothingToSendClosesAtOnce) {
+  begin(GetParam());
+  Call c = call();
+  ASSERT_TRUE(works(c));
+  EXPECT_TRUE(c->drain(soon()));
+  EXPECT_TRUE(isClosed(*c));
+  EXPECT_TRUE(c.peer.waitEnd(soon()));
+  EXPECT_TRUE(worksAnew(*c));
+}
+
+TEST_P(Ends, DrainSendsAllThatIsInTx) {
+  begin(GetParam());
+  Call c = call();
+  const Bytes chunk = someBytes(65536);
+  size_t sent = 0;
+  // As much as the sockets and the ring hold, in whole chunks.
+  while (c->write(chunk, Deadline::in(50)) && sent < (64u << 20)) {
+    sent += chunk.size();
+  }
+  sent = c->txIndices().own;
+  c->command(LANECALL_CMD_DRAIN);
+  EXPECT_EQ(c->waitWhile(LANECALL_RUNNING, soon()), LANECALL_DRAINING);
+  const auto got = c.peer.receiveToEnd(soon());
+  ASSERT_TRUE(got);
+  ASSERT_EQ(got->size(), sent);
+  for (size_t i = 0; i < sent; ++i) ASSERT_EQ((*got)[i], chunk[i % 65536]);
+  EXPECT_TRUE(isClosed(*c));
+  EXPECT_TRUE(worksAnew(*c));
+}
+
+TEST_P(Ends, DrainingDoesNotReceive) {
+  begin(GetParam());
+  Call c = call();
+  stuff(c, someBytes(65536));
+  c->command(LANECALL_CMD_DRAIN);
+  ASSERT_TRUE(c->waitFor(LANECALL_DRAINING, soon()));
+  const uint32_t head = lanecall_get32(&c->index().rx_producer.head);
+  ASSERT_TRUE(c.peer.send(someBytes(100), soon()));
+  EXPECT_TRUE(c.peer.waitEnd(soon()));
+  EXPECT_TRUE(isClosed(*c));
+  EXPECT_EQ(lanecall_get32(&c->index().rx_producer.head), head);
+}
+
+TEST_P(Ends, ServerGoneWhileDrainingCloses) {
+  begin(GetParam());
+  Call c = call();
+  stuff(c, someBytes(65536));
+  c->command(LANECALL_CMD_DRAIN);
+  ASSERT_TRUE(c->waitFor(LANECALL_DRAINING, soon()));
+  c.peer.close();
+  EXPECT_TRUE(isClosed(*c));
+  EXPECT_TRUE(worksAnew(*c));
+}
+
+TEST_P(Ends, CloseDropsWhatIsInTx) {
+  begin(GetParam());
+  Call c = call();
+  stuff(c, someBytes(65536));
+  const uint32_t put = c->txIndices().own;
+  ASSERT_TRUE(c->close(soon()));
+  const auto got = c.peer.receiveToEnd(soon());
+  ASSERT_TRUE(got);
+  EXPECT_LT(got->size(), put);
+  EXPECT_TRUE(worksAnew(*c));
+}
+
+TEST_F(Contract, DrainAndCloseInEveryPhaseLeaveTheConnectionClosed) {
+  begin();
+  for (uint32_t command : {LANECALL_CMD_DRAIN, LANECALL_CMD_CLOSE}) {
+    auto channel = ready();
+    Peer peer = *server().accept(soon());
+    channel->command(command);
+    EXPECT_TRUE(isClosed(*channel));
+    EXPECT_TRUE(peer.waitEnd(soon()));
+  }
+}
+
+// Memory of a closed channel belongs to the driver.
+TEST_F(Contract, ClosedChannelsMemoryIsNotTouched) {
+  begin();
+  Call c = call({.tx_shift = 12, .rx_shift = 12});
+  ASSERT_TRUE(works(c));
+  ASSERT_TRUE(c.peer.send(someBytes(100), soon()));
+  ASSERT_TRUE(c->close(soon()));
+  std::memset(&c->index(), 0xa5, LANECALL_INDEX_BYTES);
+  const Bytes paint(4096, 0xa5);
+  c->rx().store(0, paint);
+  c->doorbell();
+  c->command(LANECALL_CMD_DRAIN);  // a breach, told by the count alone
+  Call other = call({.channel = 1});
+  ASSERT_TRUE(works(other));
+  Bytes rx(4096);
+  c->rx().load(0, rx);
+  EXPECT_EQ(rx, paint);
+  Bytes index(LANECALL_INDEX_BYTES);
+  std::memcpy(index.data(), &c->index(), index.size());
+  EXPECT_EQ(index, paint);
+  c->clear();
+}
+
+TEST_F(Contract, ChannelHasManyLives) {
+  begin();
+  UserChannel channel(device());
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(worksAnew(channel)) << i;
+    ASSERT_TRUE(i % 2 ? channel.drain(soon()) : channel.close(soon())) << i;
+  }
+  EXPECT_EQ(guestErrors(), 0u);
+}
+
+}  // namespace
+}  // namespace lanecall::test

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one interface that the contract tests see of a Lanecall device: the fake
+// one in this folder, or QEMU's driven over qtest (tests/device/). It is what a
+// driver has of a PCI device: BAR 2, memory that both reach, and interrupts.
+#ifndef LANECALL_TESTS_DEVICE_UNDER_TEST_H
+#define LANECALL_TESTS_DEVICE_UNDER_TEST_H
+
+#include <lanecall/deadline.h>
+#include <lanecall/device.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "guest_memory.h"
+
+namespace lanecall::test {
+
+// The properties of docs/device.md that the tests set.
+struct DeviceOptions {
+  std::string rpc{};  // "unix:/path" or "tcp:host:port"
+  unsigned channels = 64;
+  unsigned vectors = 0;  // 0: the default
+};
+
+// Safe for several threads. What fails in the harness itself (QEMU died) is
+// thrown as std::runtime_error.
+class DeviceUnderTest {
+ public:
+  virtual ~DeviceUnderTest() = default;
+
+  // Accesses of 1, 2, 4 or 8 bytes to BAR 2.
+  virtual uint64_t read(uint64_t offset, unsigned width) = 0;
+  virtual void write(uint64_t offset, unsigned width, uint64_t value) = 0;
+  uint32_t read32(uint64_t offset) {
+    return static_cast<uint32_t>(read(offset, 4));
+  }
+  void write32(uint64_t offset, uint32_t value) { write(offset, 4, value); }
+
+  virtual GuestMemory& memory() = 0;
+
+  // Bus addresses that are not memory: beyond it, the device's own BAR, ...
+  virtual std::vector<uint64_t> notMemory() = 0;
+
+  // Was the vector raised since this was last asked? It starts as no.
+  virtual bool interrupted(unsigned vector) = 0;
+  // The same, but waits for it; false when the deadline has passed.
+  virtual bool waitInterrupt(unsigned vector, const Deadline& deadline) = 0;
+
+  // What a bus reset does to this device.
+  virtual void busReset() = 0;
+};
+
+// Defined by whoever links the contract tests: a device fresh from power-on.
+std::unique_ptr<DeviceUnderTest> makeDevice(const DeviceOptions& options);
+
+}  // namespace lanecall::test
+
+#endif

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device of docs/device.md in user space, in this process: what unit tests
+// on the host run against, and the second implementation that keeps the page
+// honest. Its sockets are real; its guest's memory is a memory file.
+//
+// One lock guards everything; a thread waits for sockets with epoll and takes
+// the lock to serve them. Registers are served in the caller's thread, as a
+// vCPU's are in QEMU.
+#ifndef LANECALL_TESTS_FAKE_DEVICE_H
+#define LANECALL_TESTS_FAKE_DEVICE_H
+
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "device_under_test.h"
+#include "fake_channel.h"
+#include "interrupts.h"
+
+namespace lanecall::test {
+
+class FakeDevice final : public DeviceUnderTest, public FakeChannelHost {
+ public:
+  explicit FakeDevice(const DeviceOptions& options);
+  ~FakeDevice() override;
+
+  uint64_t read(uint64_t offset, unsigned width) override;
+  void write(uint64_t offset, unsigned width, uint64_t value) override;
+  GuestMemory& memory() override { return memory_; }
+  std::vector<uint64_t> notMemory() override;
+  bool interrupted(unsigned vector) override {
+    return interrupts_.take(vector);
+  }
+  bool waitInterrupt(unsigned vector, const Deadline& deadline) override {
+    return interrupts_.wait(vector, deadline);
+  }
+  void busReset() override;
+
+  // An interrupt without need, which a device may always raise.
+  void raise(unsigned vector) override { interrupts_.raise(vector); }
+
+ private:
+  struct Watch {
+    int fd = -1;
+    uint32_t serial = 0;  // tells a stale event from one of today's socket
+  };
+
+  const ServerAddress& server() const override { return server_; }
+  unsigned vectors() const override { return vectors_; }
+  void countGuestError() override { ++guest_errors_; }
+  void watch(unsigned channel, int fd, uint32_t events) override;
+
+  uint32_t readDeviceRegister(uint64_t offset) const;
+  void writeDeviceRegister(uint64_t offset, uint32_t value);
+  void enable();
+  void resetEngine();
+  void serveSockets();
+
+  const ServerAddress server_;
+  const unsigned vectors_;
+  GuestMemory memory_;
+  Interrupts interrupts_;
+
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<FakeChannel>> channels_;
+  std::vector<Watch> watches_;
+  uint64_t accepted_ = 0;
+  uint32_t control_ = 0;
+  uint32_t status_ = 0;
+  uint32_t generation_ = 1;
+  uint32_t guest_errors_ = 0;
+
+  Descriptor epoll_;
+  Descriptor quit_;
+  std::thread thread_;
+};
+
+}  // namespace lanecall::test
+
+#endif
