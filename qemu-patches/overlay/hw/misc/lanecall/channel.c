@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A channel's state machine, as docs/device.md draws it. Three things move it:
+ * commands and doorbells (register writes), events of the socket, and the ends
+ * of both. Each first maps the index page, since every change of state is told
+ * there; if the page is not memory any more, only the register tells.
+ *
+ * What is watched: in CONNECTING the connection watches its own socket. In
+ * RUNNING and DRAINING the socket is watched, level triggered, for exactly what
+ * the rings have use for, so a full RX ring or an empty TX ring costs nothing.
+ * A register write makes at most one socket call; the main loop does the rest.
+ */
+#include "qemu/osdep.h"
+#include "qemu/main-loop.h"
+#include "engine.h"
+#include "trace.h"
+
+/* A send that failed may leave this many receives' worth to be salvaged. */
+#define SALVAGE_CALLS 256
+
+static uint32_t state_of(const LanecallChannel *ch)
+{
+    return LANECALL_STATE(ch->status);
+}
+
+static const char *state_name(uint32_t state)
+{
+    static const char *const names[] = {
+        [LANECALL_CLOSED] = "CLOSED",
+        [LANECALL_CONNECTING] = "CONNECTING",
+        [LANECALL_READY] = "READY",
+        [LANECALL_RUNNING] = "RUNNING",
+        [LANECALL_DRAINING] = "DRAINING",
+        [LANECALL_ENDED] = "ENDED",
+    };
+
+    return names[state];
+}
+
+static const char *error_name(uint32_t error)
+{
+    static const char *const names[] = {
+        [LANECALL_ERR_NONE] = "no error",
+        [LANECALL_ERR_REFUSED] = "REFUSED",
+        [LANECALL_ERR_UNREACHABLE] = "UNREACHABLE",
+        [LANECALL_ERR_TIMED_OUT] = "TIMED_OUT",
+        [LANECALL_ERR_RESET] = "RESET",
+        [LANECALL_ERR_ACCESS] = "ACCESS",
+        [LANECALL_ERR_DMA] = "DMA",
+        [LANECALL_ERR_PROTOCOL] = "PROTOCOL",
+        [LANECALL_ERR_RESOURCES] = "RESOURCES",
+        [LANECALL_ERR_IO] = "IO",
+    };
+
+    return names[error];
+}
+
+static uint32_t error_of_errno(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+    case ENOENT:
+    case ENOTDIR:
+        return LANECALL_ERR_REFUSED;
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case ENETDOWN:
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
+        return LANECALL_ERR_UNREACHABLE;
+    case ETIMEDOUT:
+        return LANECALL_ERR_TIMED_OUT;
+    case ECONNRESET:
+    case ECONNABORTED:
+    case ENETRESET:
+    case EPIPE:
+        return LANECALL_ERR_RESET;
+    case EACCES:
+    case EPERM:
+        return LANECALL_ERR_ACCESS;
+    case EFAULT: /* of stream.c */
+        return LANECALL_ERR_DMA;
+    case EPROTO: /* of stream.c */
+        return LANECALL_ERR_PROTOCOL;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        return LANECALL_ERR_RESOURCES;
+    default:
+        return LANECALL_ERR_IO;
+    }
+}
+
+/* ---- The index page ---------------------------------------------------- */
+
+static bool is_valid_index_address(uint64_t address)
+{
+    return address % LANECALL_INDEX_BYTES == 0;
+}
+
+/* The device both reads and writes this page, so it must be allowed both. */
+static bool map_index(LanecallChannel *ch)
+{
+    PCIDevice *pdev = ch->engine->pdev;
+    LanecallExtents *extents = &ch->index_extents;
+
+    extents->write = true;
+    if (!is_valid_index_address(ch->index_address) ||
+        !lanecall_dma_usable(pdev, ch->index_address, LANECALL_INDEX_BYTES,
+                             false) ||
+        !lanecall_dma_map(pdev, extents, ch->index_address,
+                          LANECALL_INDEX_BYTES) ||
+        extents->count != 1) {
+        lanecall_dma_unmap(pdev, extents, 0);
+        return false;
+    }
+    ch->index = extents->iov[0].iov_base;
+    return true;
+}
+
+static void unmap_index(LanecallChannel *ch)
+{
+    if (ch->index) {
+        ch->index = NULL;
+        lanecall_dma_unmap(ch->engine->pdev, &ch->index_extents,
+                           LANECALL_INDEX_BYTES);
+    }
+}
+
+/* ---- Changes of state -------------------------------------------------- */
+
+static void set_state(LanecallChannel *ch, uint32_t state, uint32_t error)
+{
+    ch->status = LANECALL_STATUS_WORD(state, error);
+    trace_lanecall_state(ch->engine->name, ch->number, state_name(state),
+                         error_name(error));
+    if (ch->index) {
+        lanecall_wmb(); /* after all it announces; pairs with the driver's */
+        lanecall_put32(&ch->index->status, ch->status);
+    }
+    lanecall_interrupt(ch->engine, ch->vector);
+}
+
+/* Gives back everything that an open channel holds. */
+static void release(LanecallChannel *ch)
+{
+    qemu_bh_cancel(ch->salvage);
+    lanecall_connection_close(&ch->connection);
+    g_free(ch->tx.pages);
+    ch->tx.pages = NULL;
+    g_free(ch->rx.pages);
+    ch->rx.pages = NULL;
+    ch->want_read = false;
+    ch->want_write = false;
+    ch->send_error = 0;
+}
+
+static void end_channel(LanecallChannel *ch, uint32_t error)
+{
+    release(ch);
+    set_state(ch, LANECALL_ENDED, error);
+}
+
+static void close_channel(LanecallChannel *ch)
+{
+    trace_lanecall_close(ch->engine->name, ch->number);
+    release(ch);
+    set_state(ch, LANECALL_CLOSED, LANECALL_ERR_NONE);
+}
+
+/* Maps the index page of a channel in use; else the channel ends. */
+static bool map_index_or_end(LanecallChannel *ch)
+{
+    if (!map_index(ch)) {
+        lanecall_breach(ch->engine, "INDEX is not memory", ch->index_address);
+        end_channel(ch, LANECALL_ERR_DMA);
+        return false;
+    }
+    return true;
+}
+
+/* ---- Moving bytes ------------------------------------------------------ */
+
+static void on_readable(void *opaque);
+static void on_writable(void *opaque);
+
+static bool is_moving(const LanecallChannel *ch)
+{
+    return state_of(ch) == LANECALL_RUNNING ||
+           state_of(ch) == LANECALL_DRAINING;
+}
+
+static void watch(LanecallChannel *ch)
+{
+    bool usable = is_moving(ch) && !ch->send_error;
+    bool running = state_of(ch) == LANECALL_RUNNING;
+
+    if (is_moving(ch)) {
+        lanecall_connection_watch(&ch->connection,
+            usable && running && ch->want_read ? on_readable : NULL,
+            usable && ch->want_write ? on_writable : NULL);
+    }
+}
+
+/*
+ * The server takes nothing any more. What it had sent before is not lost: a
+ * bottom half moves it to RX, and finds out how the connection ended.
+ */
+static void send_failed(LanecallChannel *ch, int error)
+{
+    trace_lanecall_send_failed(ch->engine->name, ch->number, error);
+    if (error == EPROTO || error == EFAULT) {
+        end_channel(ch, error_of_errno(error));
+    } else if (state_of(ch) == LANECALL_DRAINING) {
+        close_channel(ch);
+    } else {
+        ch->send_error = error;
+        qemu_bh_schedule(ch->salvage);
+    }
+}
+
+/* At most one send. */
+static void pump_tx(LanecallChannel *ch)
+{
+    int64_t pending = lanecall_tx_pending(ch);
+    ssize_t sent;
+
+    if (pending > 0) {
+        sent = lanecall_tx_send(ch, pending);
+        if (sent == -EAGAIN) {
+            ch->want_write = true;
+            return;
+        }
+        if (sent < 0) {
+            send_failed(ch, -sent);
+            return;
+        }
+        pending = lanecall_tx_pending(ch);
+    }
+    if (pending < 0) {
+        end_channel(ch, LANECALL_ERR_PROTOCOL);
+        return;
+    }
+    ch->want_write = pending > 0;
+    if (!pending && state_of(ch) == LANECALL_DRAINING) {
+        close_channel(ch);
+    }
+}
+
+/* At most one receive. */
+static void pump_rx(LanecallChannel *ch)
+{
+    int64_t room = lanecall_rx_room(ch);
+    ssize_t got;
+
+    if (room > 0) {
+        got = lanecall_rx_receive(ch, room);
+        if (got == -EAGAIN) {
+            return;
+        }
+        if (got <= 0) {
+            end_channel(ch, got ? error_of_errno(-got) : LANECALL_ERR_NONE);
+            return;
+        }
+        room = lanecall_rx_room(ch);
+    }
+    if (room < 0) {
+        end_channel(ch, LANECALL_ERR_PROTOCOL);
+        return;
+    }
+    ch->want_read = room > 0;
+}
+
+static void on_readable(void *opaque)
+{
+    LanecallChannel *ch = opaque;
+    bool entered = lanecall_enter(ch->engine);
+
+    if (map_index_or_end(ch)) {
+        pump_rx(ch);
+        watch(ch);
+        unmap_index(ch);
+    }
+    lanecall_leave(ch->engine, entered);
+}
+
+static void on_writable(void *opaque)
+{
+    LanecallChannel *ch = opaque;
+    bool entered = lanecall_enter(ch->engine);
+
+    if (map_index_or_end(ch)) {
+        pump_tx(ch);
+        watch(ch);
+        unmap_index(ch);
+    }
+    lanecall_leave(ch->engine, entered);
+}
+
+/* The error a channel ends with whose send failed, after receiving the rest. */
+static uint32_t salvage_rest(LanecallChannel *ch)
+{
+    unsigned calls;
+
+    for (calls = 0; calls < SALVAGE_CALLS; calls++) {
+        int64_t room = lanecall_rx_room(ch);
+        ssize_t got;
+
+        if (room < 0) {
+            return LANECALL_ERR_PROTOCOL;
+        }
+        if (room == 0) {
+            break;
+        }
+        got = lanecall_rx_receive(ch, room);
+        if (got == 0) {
+            return LANECALL_ERR_NONE;
+        }
+        if (got == -EAGAIN) {
+            break;
+        }
+        if (got < 0) {
+            return error_of_errno(-got);
+        }
+    }
+    return error_of_errno(ch->send_error);
+}
+
+static void on_salvage(void *opaque)
+{
+    LanecallChannel *ch = opaque;
+    bool entered = lanecall_enter(ch->engine);
+
+    if (map_index_or_end(ch)) {
+        end_channel(ch, salvage_rest(ch));
+        unmap_index(ch);
+    }
+    lanecall_leave(ch->engine, entered);
+}
+
+void lanecall_channel_doorbell(LanecallChannel *ch)
+{
+    if (!is_moving(ch)) {
+        return;
+    }
+    trace_lanecall_doorbell(ch->engine->name, ch->number);
+    if (ch->send_error || !map_index_or_end(ch)) {
+        return;
+    }
+    if (state_of(ch) == LANECALL_RUNNING) {
+        int64_t room = lanecall_rx_room(ch);
+
+        ch->want_read = room > 0;
+        if (room < 0) {
+            end_channel(ch, LANECALL_ERR_PROTOCOL);
+        }
+    }
+    if (is_moving(ch)) {
+        pump_tx(ch);
+        watch(ch);
+    }
+    unmap_index(ch);
+}
+
+/* ---- Commands ---------------------------------------------------------- */
+
+static void connected(LanecallChannel *ch, int error)
+{
+    if (error) {
+        end_channel(ch, error_of_errno(error));
+    } else {
+        set_state(ch, LANECALL_READY, LANECALL_ERR_NONE);
+    }
+}
+
+static void on_connected(void *opaque, int error)
+{
+    LanecallChannel *ch = opaque;
+    bool entered = lanecall_enter(ch->engine);
+
+    if (map_index_or_end(ch)) {
+        connected(ch, error);
+        unmap_index(ch);
+    }
+    lanecall_leave(ch->engine, entered);
+}
+
+static bool is_valid_open(const LanecallChannel *ch)
+{
+    return ch->block.vector < ch->engine->vectors && !ch->block.flags;
+}
+
+static void command_open(LanecallChannel *ch)
+{
+    int result;
+
+    if (!is_valid_index_address(ch->index_address)) {
+        lanecall_breach(ch->engine, "INDEX is not aligned", ch->index_address);
+        end_channel(ch, LANECALL_ERR_PROTOCOL);
+        return;
+    }
+    if (!ch->index) {
+        lanecall_breach(ch->engine, "INDEX is not memory", ch->index_address);
+        end_channel(ch, LANECALL_ERR_DMA);
+        return;
+    }
+    if (!is_valid_open(ch)) {
+        lanecall_breach(ch->engine, "OPEN with a bad VECTOR or FLAGS",
+                        ch->block.vector);
+        end_channel(ch, LANECALL_ERR_PROTOCOL);
+        return;
+    }
+    set_state(ch, LANECALL_CONNECTING, LANECALL_ERR_NONE);
+    result = lanecall_connection_start(&ch->connection);
+    if (result != -EINPROGRESS) {
+        connected(ch, -result);
+    }
+}
+
+static bool is_valid_ring_shift(uint32_t shift)
+{
+    return shift >= LANECALL_RING_SHIFT_MIN &&
+           shift <= LANECALL_RING_SHIFT_MAX;
+}
+
+static bool is_valid_page_shift(uint32_t shift)
+{
+    return shift >= LANECALL_PAGE_SHIFT_MIN &&
+           shift <= LANECALL_PAGE_SHIFT_MAX;
+}
+
+/* Copies and checks a page table: 0, -EPROTO or -EFAULT. */
+static int attach_ring(LanecallChannel *ch, LanecallRing *ring,
+                       uint64_t table, uint32_t shift, bool write)
+{
+    PCIDevice *pdev = ch->engine->pdev;
+    uint32_t page_shift = ch->block.page_shift;
+    uint32_t count, used, i;
+
+    if (!is_valid_ring_shift(shift) || !is_valid_page_shift(page_shift)) {
+        return -EPROTO;
+    }
+    count = MAX(1u, (1u << shift) >> page_shift);
+    used = 1u << MIN(page_shift, shift);
+    ring->page_shift = page_shift;
+    ring->pages = g_new(uint64_t, count);
+    if (!lanecall_dma_read(pdev, table, ring->pages,
+                           count * sizeof(uint64_t))) {
+        return -EFAULT;
+    }
+    for (i = 0; i < count; i++) {
+        ring->pages[i] = le64_to_cpu(ring->pages[i]);
+        if (ring->pages[i] & ((1u << page_shift) - 1)) {
+            return -EPROTO;
+        }
+        if (!lanecall_dma_usable(pdev, ring->pages[i], used, write)) {
+            return -EFAULT;
+        }
+    }
+    /* The index page is given at each operation. */
+    lanecall_ring_init(&ring->core, NULL, NULL, 1u << shift);
+    return 0;
+}
+
+static void command_attach(LanecallChannel *ch)
+{
+    int64_t room;
+    int result;
+
+    result = attach_ring(ch, &ch->tx, ch->block.tx_table, ch->block.tx_shift,
+                         false);
+    if (!result) {
+        result = attach_ring(ch, &ch->rx, ch->block.rx_table,
+                             ch->block.rx_shift, true);
+    }
+    if (result) {
+        lanecall_breach(ch->engine, "ATTACH with unusable rings on channel",
+                        ch->number);
+        end_channel(ch, error_of_errno(-result));
+        return;
+    }
+    /* These two also ask for the first doorbell. */
+    room = lanecall_rx_room(ch);
+    if (room < 0 || lanecall_tx_pending(ch) < 0) {
+        end_channel(ch, LANECALL_ERR_PROTOCOL);
+        return;
+    }
+    ch->want_read = room > 0;
+    set_state(ch, LANECALL_RUNNING, LANECALL_ERR_NONE);
+    pump_tx(ch);
+    watch(ch);
+}
+
+static void command_drain(LanecallChannel *ch)
+{
+    int64_t pending = 0;
+
+    if (state_of(ch) == LANECALL_RUNNING && !ch->send_error) {
+        pending = lanecall_tx_pending(ch);
+    }
+    if (pending < 0) {
+        end_channel(ch, LANECALL_ERR_PROTOCOL);
+    } else if (pending == 0) {
+        close_channel(ch);
+    } else {
+        set_state(ch, LANECALL_DRAINING, LANECALL_ERR_NONE);
+        pump_tx(ch);
+        watch(ch);
+    }
+}
+
+static bool is_valid_command(uint32_t state, uint32_t command)
+{
+    switch (command) {
+    case LANECALL_CMD_OPEN:
+        return state == LANECALL_CLOSED;
+    case LANECALL_CMD_ATTACH:
+        return state == LANECALL_READY;
+    case LANECALL_CMD_DRAIN:
+        return state != LANECALL_CLOSED && state != LANECALL_DRAINING;
+    case LANECALL_CMD_CLOSE:
+        return state != LANECALL_CLOSED;
+    default:
+        return false;
+    }
+}
+
+static void refuse_command(LanecallChannel *ch, uint32_t command)
+{
+    lanecall_breach(ch->engine, "bad command", command);
+    if (state_of(ch) != LANECALL_CLOSED && state_of(ch) != LANECALL_ENDED) {
+        end_channel(ch, LANECALL_ERR_PROTOCOL);
+    }
+}
+
+static void run_command(LanecallChannel *ch, uint32_t command)
+{
+    switch (command) {
+    case LANECALL_CMD_OPEN:
+        command_open(ch);
+        break;
+    case LANECALL_CMD_ATTACH:
+        command_attach(ch);
+        break;
+    case LANECALL_CMD_DRAIN:
+        command_drain(ch);
+        break;
+    case LANECALL_CMD_CLOSE:
+        close_channel(ch);
+        break;
+    }
+}
+
+/* ATTACH and DRAIN look at the rings, which takes the index page. */
+static bool needs_index(const LanecallChannel *ch, uint32_t command)
+{
+    return command == LANECALL_CMD_ATTACH ||
+           (command == LANECALL_CMD_DRAIN &&
+            state_of(ch) == LANECALL_RUNNING);
+}
+
+void lanecall_channel_command(LanecallChannel *ch, uint32_t command)
+{
+    bool valid = is_valid_command(state_of(ch), command);
+
+    if (valid && command == LANECALL_CMD_OPEN) {
+        ch->vector = ch->block.vector;
+        ch->index_address = ch->block.index;
+        trace_lanecall_open(ch->engine->name, ch->number, ch->index_address,
+                            ch->vector);
+    }
+    if (valid || state_of(ch) != LANECALL_CLOSED) {
+        map_index(ch);
+    }
+    if (!valid) {
+        refuse_command(ch, command);
+    } else if (!ch->index && needs_index(ch, command)) {
+        lanecall_breach(ch->engine, "INDEX is not memory", ch->index_address);
+        end_channel(ch, LANECALL_ERR_DMA);
+    } else {
+        run_command(ch, command);
+    }
+    unmap_index(ch);
+}
+
+/* ---- Life cycle -------------------------------------------------------- */
+
+void lanecall_channel_init(LanecallChannel *ch, LanecallEngine *engine,
+                           unsigned number)
+{
+    ch->engine = engine;
+    ch->number = number;
+    ch->salvage = qemu_bh_new_guarded(on_salvage, ch,
+                              &DEVICE(engine->pdev)->mem_reentrancy_guard);
+    lanecall_connection_init(&ch->connection, engine->server, on_connected,
+                             ch);
+}
+
+void lanecall_channel_destroy(LanecallChannel *ch)
+{
+    release(ch);
+    lanecall_connection_destroy(&ch->connection);
+    qemu_bh_delete(ch->salvage);
+}
+
+void lanecall_channel_reset(LanecallChannel *ch)
+{
+    release(ch);
+    memset(&ch->block, 0, sizeof(ch->block));
+    ch->status = 0;
+    ch->vector = 0;
+    ch->index_address = 0;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Lanecall: the RPC engine of the edu device, as edu sees it.
+ *
+ * The engine gives a PCI device three things: BAR 1 (MSI-X), BAR 2 (registers
+ * and doorbells) and, on an express bus, the capabilities of a PCIe endpoint.
+ * Each of its channels carries one byte stream between two rings in guest
+ * memory and one connection to a server of the host. docs/device.md of the
+ * Lanecall project specifies it.
+ *
+ * Everything here runs under the big lock and nothing blocks. The structure is
+ * part of the device, so it stays valid for as long as the device's memory
+ * regions are referenced.
+ */
+#ifndef HW_MISC_LANECALL_H
+#define HW_MISC_LANECALL_H
+
+#include "hw/pci/pci.h"
+#include "hw/qdev-properties.h"
+#include "lanecall/device.h"
+
+#define LANECALL_MAX_VECTORS (LANECALL_MAX_CHANNELS + 1)
+
+typedef struct LanecallChannel LanecallChannel;
+typedef struct LanecallServer LanecallServer;
+
+typedef struct LanecallEngine {
+    /* Properties. Without rpc there is no engine, and the rest is unused. */
+    char *rpc;
+    uint32_t channels;
+    uint32_t vectors;
+
+    PCIDevice *pdev;
+    char *name; /* of the device, for traces and logs */
+    LanecallServer *server;
+    LanecallChannel *channel; /* an array of `channels`; NULL if unrealized */
+    MemoryRegion bar;
+    Error *migration_blocker;
+
+    /* Device registers that have a state. */
+    uint32_t accepted[2];
+    uint32_t control;
+    uint32_t status;
+    uint32_t generation;
+    uint32_t guest_errors;
+
+    /* Vectors to be raised when the code at work has come to its end. */
+    DECLARE_BITMAP(pending, LANECALL_MAX_VECTORS);
+    bool any_pending;
+
+    /* Bounds what a guest can write to the log: messages in this second. */
+    int64_t log_second;
+    unsigned log_count;
+} LanecallEngine;
+
+#define LANECALL_PROPERTIES(_state, _field)                                  \
+    DEFINE_PROP_STRING("rpc", _state, _field.rpc),                           \
+    DEFINE_PROP_UINT32("channels", _state, _field.channels, 64),             \
+    /* 0: one per channel and one for the classic edu, at most 65 */         \
+    DEFINE_PROP_UINT32("vectors", _state, _field.vectors, 0)
+
+/* Do the properties ask for an engine? Valid before realize. */
+bool lanecall_wanted(const LanecallEngine *engine);
+
+/* Is there one? */
+bool lanecall_present(const LanecallEngine *engine);
+
+/*
+ * Adds the engine to @pdev, whose QEMU_PCI_CAP_EXPRESS was set before the PCI
+ * core realized it. Returns false with @errp set and nothing left behind.
+ */
+bool lanecall_realize(LanecallEngine *engine, PCIDevice *pdev, Error **errp);
+void lanecall_unrealize(LanecallEngine *engine);
+
+/* A reset of the device: bus reset, function-level reset, power-on. */
+void lanecall_reset(LanecallEngine *engine);
+
+/* After pci_default_write_config(). */
+void lanecall_write_config(LanecallEngine *engine, uint32_t address,
+                           uint32_t value, int len);
+
+#endif
