@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guest's root is made of, in layers.
+
+A layer is a list of (name in the guest, file on the host). Built layers are
+kept in the build folder under a key made of names, sizes and times, so that a
+run only builds what changed; the kernel unpacks several archives one after the
+other. Archives are not compressed: unpacking costs an emulated CPU more than
+reading.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+import time
+
+import cpio
+
+KEPT_SECONDS = 24 * 3600  # unused layers go away after this
+
+# Modules of Debian's kernel that the guest loads for a network card.
+NETWORK_MODULES = ["virtio_pci", "virtio_net"]
+
+
+class Layer:
+    """Files by name, and the links among them."""
+
+    def __init__(self):
+        self.files = {}
+        self.links = {}
+
+    def add(self, name, path):
+        self.files.setdefault(name, os.path.realpath(path))
+
+    def program(self, path, name=None):
+        """A program with the libraries that it loads, each at its own place."""
+        self.add(name or "/usr/bin/" + os.path.basename(path), path)
+        for library in libraries(path):
+            self.add(library, library)
+
+    def key(self):
+        text = hashlib.sha256()
+        for name, path in sorted(self.files.items()):
+            status = os.stat(path)
+            text.update(f"{name} {path} {status.st_size} "
+                        f"{status.st_mtime_ns} {status.st_mode}\n".encode())
+        text.update(repr(sorted(self.links.items())).encode())
+        return text.hexdigest()[:16]
+
+    def write(self, out):
+        archive = cpio.Writer(out)
+        for name, path in sorted(self.files.items()):
+            with stripped(path) as small:
+                archive.file(name, small, os.stat(path).st_mode & 0o777)
+        for name, target in sorted(self.links.items()):
+            archive.link(name, target)
+        archive.close()
+
+    def build(self, folder):
+        """The path of this layer's archive in folder, made if it is not there."""
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, f"layer-{self.key()}.cpio")
+        if not os.path.exists(path):
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as out:
+                try:
+                    self.write(out)
+                except BaseException:
+                    os.unlink(out.name)
+                    raise
+            os.rename(out.name, path)
+        os.utime(path)
+        return path
+
+
+def forget_old_layers(folder):
+    for entry in os.scandir(folder):
+        if time.time() - entry.stat().st_mtime > KEPT_SECONDS:
+            try:
+                os.unlink(entry.path)
+            except FileNotFoundError:
+                pass  # another run was faster
+
+
+def libraries(program):
+    """Paths of the shared libraries that the loader would load."""
+    result = subprocess.run(["ldd", program], capture_output=True, text=True,
+                            check=False)
+    if result.returncode != 0:
+        return []  # a static program, or a script
+    if "not found" in result.stdout:
+        raise FileNotFoundError(f"{program} lacks libraries:\n{result.stdout}")
+    return re.findall(r"(/\S+) \(0x", result.stdout)
+
+
+class stripped:
+    """A file without its debug information while in the `with` block."""
+
+    def __init__(self, path):
+        self._path = path
+        self._copy = None
+
+    def __enter__(self):
+        with open(self._path, "rb") as source:
+            is_elf = source.read(4) == b"\x7fELF"
+        if not is_elf or self._path.endswith(".ko"):
+            return self._path
+        with tempfile.NamedTemporaryFile(delete=False) as copy:
+            self._copy = copy.name
+        result = subprocess.run(["strip", "--strip-debug", "-o", self._copy,
+                                 self._path], capture_output=True, check=False)
+        if result.returncode != 0:
+            return self._path  # not for this strip; goes in as it is
+        return self._copy
+
+    def __exit__(self, *_):
+        if self._copy:
+            os.unlink(self._copy)
+
+
+def module_paths(kernel, wanted):
+    """Paths below lib/modules/RELEASE of these modules and what they need, in
+    the order in which they can be loaded."""
+    base = modules_folder(kernel)
+    needs = {}
+    with open(os.path.join(base, "modules.dep"), encoding="utf-8") as lines:
+        for line in lines:
+            path, _, rest = line.strip().partition(":")
+            needs[path] = rest.split()
+    by_name = {os.path.basename(path).split(".")[0].replace("-", "_"): path
+               for path in needs}
+    order = []
+    for name in wanted:
+        if name not in by_name:
+            raise FileNotFoundError(f"no module {name} below {base}")
+        path = by_name[name]
+        # modules.dep lists what to load first last
+        for each in reversed([path] + needs[path]):
+            if each not in order:
+                order.append(each)
+    return order
+
+
+def modules_folder(kernel):
+    with open(os.path.join(kernel, "release"), encoding="utf-8") as text:
+        return os.path.join(kernel, "root/lib/modules", text.read().strip())
+
+
+def system_layer(kernel):
+    """Busybox, init, and Debian's modules: the same for every run."""
+    layer = Layer()
+    layer.add("/bin/busybox", "/bin/busybox")
+    layer.add("/init", os.path.join(os.path.dirname(__file__), "init"))
+    release = os.path.basename(modules_folder(kernel))
+    for path in module_paths(kernel, NETWORK_MODULES):
+        layer.add(f"/lib/modules/{release}/{path}",
+                  os.path.join(modules_folder(kernel), path))
+    return layer
+
+
+# Parts of Python's library that no test in a guest needs.
+PYTHON_LEFT_OUT = {"test", "idlelib", "lib2to3", "ensurepip", "tkinter",
+                   "turtledemo", "distutils", "pydoc_data", "unittest",
+                   "config-3.11-x86_64-linux-gnu"}
+
+
+def python_layer():
+    """Debian's Python with its Thrift library."""
+    layer = Layer()
+    program = os.path.realpath("/usr/bin/python3")
+    version = os.path.basename(program)
+    layer.program(program)
+    layer.links["/usr/bin/python3"] = version
+    add_python_tree(layer, f"/usr/lib/{version}")
+    add_python_tree(layer, "/usr/lib/python3/dist-packages/thrift")
+    return layer
+
+
+def add_python_tree(layer, top):
+    if not os.path.isdir(top):
+        raise FileNotFoundError(f"{top} is missing: install python3-thrift")
+    for folder, folders, files in os.walk(top):
+        folders[:] = [each for each in folders if each not in PYTHON_LEFT_OUT]
+        for each in files:
+            path = os.path.join(folder, each)
+            layer.add(path, path)
+            if each.endswith(".so"):
+                for library in libraries(path):
+                    layer.add(library, library)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One QEMU: its command line, its life, and what the guest says.
+
+The guest's first serial port is the kernel's console and goes to a file. The
+second is one end of a socket pair: it carries what the command says, then a
+line with the run's nonce and the command's exit status. QEMU dies with this
+process, whatever happens to this process.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+
+FIRMWARE = ["/usr/share/seabios", "/usr/share/qemu"]
+STOP_SECONDS = 10  # for QEMU to end in order before it is killed
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def option(value):
+    """A value inside a comma-separated QEMU option."""
+    return value.replace(",", ",,")
+
+
+class Machine:
+    """Collects the command line."""
+
+    def __init__(self, program, args):
+        self._command = [program, "-nodefaults", "-no-user-config",
+                         "-display", "none", "-no-reboot"]
+        for folder in FIRMWARE:
+            self.add("-L", folder)
+        self.add("-machine", args.machine)
+        self.add("-accel", "kvm" if args.kvm else "tcg")
+        self.add("-cpu", args.cpu or ("host" if args.kvm else "max,-erms"))
+        self.add("-smp", str(args.smp))
+        self.add("-m", str(args.memory))
+
+    def add(self, *words):
+        self._command.extend(words)
+
+    def devices(self, count, rpc, options):
+        """edu devices, each below a root port of its own, so that it can be
+        unplugged. Servers are dealt out in turn."""
+        for i in range(count):
+            port = f"port{i}"
+            self.add("-device", f"pcie-root-port,id={port},chassis={i + 1},"
+                     f"slot={i + 1}")
+            words = ["edu", f"id=edu{i}", f"bus={port}"]
+            if rpc:
+                words.append("rpc=" + option(rpc[i % len(rpc)]))
+            self.add("-device", ",".join(words + options))
+
+    def user_network(self):
+        self.add("-netdev", "user,id=net0",
+                 "-device", "virtio-net-pci,netdev=net0,romfile=")
+
+    def start(self, console, errors):
+        """Starts it; returns the Guest."""
+        ours, its = socket.socketpair()
+        with its:
+            self.add("-chardev", f"file,id=console,path={option(console)}",
+                     "-serial", "chardev:console",
+                     "-chardev", f"socket,id=command,fd={its.fileno()}",
+                     "-serial", "chardev:command")
+            with open(errors, "wb") as log:
+                process = subprocess.Popen(
+                    self._command, stdin=subprocess.DEVNULL, stdout=log,
+                    stderr=log, pass_fds=[its.fileno()],
+                    start_new_session=True, preexec_fn=_die_with_parent)
+        return Guest(process, ours)
+
+
+class Guest:
+    """A running QEMU. Use it in a `with` block."""
+
+    def __init__(self, process, port):
+        self.process = process
+        self.port = port
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.port.close()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait()
+
+
+class StatusFilter:
+    """Takes the bytes of the second port; passes on what the command said and
+    keeps the line that announces its status."""
+
+    def __init__(self, nonce, out):
+        self._mark = b"\n" + nonce.encode() + b" "
+        self._out = out
+        self._held = b""
+        self.status = None
+
+    def feed(self, data):
+        self._held += data
+        at = self._held.find(self._mark)
+        if at < 0:
+            keep = _overlap(self._held, self._mark)
+            self._pass_on(len(self._held) - keep)
+            return
+        self._pass_on(at)
+        line, end, _ = self._held[len(self._mark):].partition(b"\n")
+        if end:
+            self.status = int(line)
+            self._held = b""
+
+    def finish(self):
+        """The guest is gone: nothing is held back any longer."""
+        self._pass_on(len(self._held))
+
+    def _pass_on(self, count):
+        if count:
+            self._out.write(self._held[:count])
+            self._out.flush()
+            self._held = self._held[count:]
+
+
+def _overlap(data, mark):
+    """How many bytes at the end of data could be the beginning of mark."""
+    for count in range(min(len(data), len(mark) - 1), 0, -1):
+        if data.endswith(mark[:count]):
+            return count
+    return 0
