@@ -42,18 +42,18 @@ void StreamTransport::failOpen(int error) {
 void StreamTransport::await(short events, const Deadline& deadline,
                             const char* action,
                             Exception::TTransportExceptionType onTimeout) {
-  for (;;) {
+  // Looked at before each wait, not only when a wait ends empty: a peer that
+  // moves a byte now and then must not stretch the deadline.
+  while (!deadline.passed()) {
     int ready = io_->poll(events, deadline.remainingMs());
     if (ready > 0 || is_retry(ready)) return;
     // Half a message may have been written: nothing may follow it.
     if (ready < 0 && (events & POLLOUT)) close();
     if (ready == -ECANCELED) fail(Exception::INTERRUPTED, action, ECANCELED);
     if (ready < 0) fail(Exception::UNKNOWN, action, -ready);
-    if (deadline.passed()) {
-      close();
-      fail(onTimeout, action, ETIMEDOUT);
-    }
   }
+  close();
+  fail(onTimeout, action, ETIMEDOUT);
 }
 
 void StreamTransport::open() {

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The server library against clients that misbehave, and its stop.
+#include <edu/Edu.h>
+#include <gtest/gtest.h>
+#include <lanecall/open.h>
+#include <lanecall/server.h>
+#include <lanecall/socket_io.h>
+#include <lanecall/stream_transport.h>
+#include <poll.h>
+#include <spdlog/sinks/null_sink.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <mutex>
+#include <thread>
+
+#include "edu_handler.h"
+
+namespace lanecall {
+namespace {
+
+using apache::thrift::TProcessor;
+using apache::thrift::transport::TTransport;
+using apache::thrift::transport::TTransportException;
+
+// echo() waits until the test lets it go.
+class SlowEdu : public EduHandler {
+ public:
+  void echo(std::string& result, const std::string& text) override {
+    std::unique_lock<std::mutex> lock(mutex);
+    running = true;
+    changed.notify_all();
+    changed.wait(lock, [&] { return released; });
+    result = text;
+  }
+  void awaitRunning() {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [&] { return running; });
+  }
+  void release() {
+    std::lock_guard<std::mutex> lock(mutex);
+    released = true;
+    changed.notify_all();
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool running = false;
+  bool released = false;
+};
+
+class ServerTest : public ::testing::Test {
+ protected:
+  ServerTest() {
+    std::string pattern = ::testing::TempDir() + "lanecall-XXXXXX";
+    folder = ::mkdtemp(pattern.data());
+    options.listen = {"unix:" + path()};
+  }
+  ~ServerTest() override {
+    edu->release();
+    stop();
+    std::filesystem::remove_all(folder);
+  }
+
+  std::string path() const { return folder + "/socket"; }
+  std::string address() const { return server->addresses().at(0); }
+
+  void start() {
+    auto log = std::make_shared<spdlog::logger>(
+        "test", std::make_shared<spdlog::sinks::null_sink_mt>());
+    server = std::make_unique<Server>(
+        options,
+        [this]() -> std::shared_ptr<TProcessor> {
+          return std::make_shared<edu::EduProcessor>(edu);
+        },
+        log);
+    outcome =
+        std::async(std::launch::async, [this] { return server->serve(); });
+  }
+
+  // Whether it stopped in order.
+  bool stop() {
+    if (!outcome.valid()) return true;
+    server->stop();
+    return outcome.get();
+  }
+
+  // A transport without buffers, for bytes that no generated client sends.
+  std::unique_ptr<StreamTransport> raw() {
+    auto transport = std::make_unique<StreamTransport>(
+        std::make_unique<SocketIo>(parseUri(address())));
+    transport->setRecvTimeout(60'000);
+    transport->open();
+    return transport;
+  }
+
+  // The server closes it without an answer.
+  static void expectClosed(StreamTransport& transport) {
+    std::uint8_t byte;
+    try {
+      EXPECT_EQ(transport.read(&byte, 1), 0u);
+    } catch (const TTransportException& error) {
+      // With our bytes unread, the end is a reset.
+      EXPECT_EQ(error.getType(), TTransportException::END_OF_FILE)
+          << error.what();
+    }
+  }
+
+  void expectServes() {
+    edu::EduClient client(protocolOn(openTransport(address())));
+    client.ping();
+  }
+
+  std::string folder;
+  ServerOptions options;
+  std::shared_ptr<SlowEdu> edu = std::make_shared<SlowEdu>();
+  std::unique_ptr<Server> server;
+  std::future<bool> outcome;
+};
+
+TEST_F(ServerTest, PortZeroTakesAFreePort) {
+  options.listen = {"tcp:127.0.0.1:0", "tcp:127.0.0.1:0"};
+  start();
+  auto addresses = server->addresses();
+  ASSERT_EQ(addresses.size(), 2u);
+  EXPECT_NE(addresses[0], addresses[1]);
+  EXPECT_NE(parseUri(addresses[0]).port, 0);
+  expectServes();
+}
+
+TEST_F(ServerTest, ASocketFileLeftBehindIsReplaced) {
+  {
+    Descriptor left(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un at{};
+    at.sun_family = AF_UNIX;
+    path().copy(at.sun_path, sizeof at.sun_path - 1);
+    ASSERT_EQ(::bind(left.get(), reinterpret_cast<sockaddr*>(&at), sizeof at),
+              0);
+  }
+  start();
+  expectServes();
+  EXPECT_TRUE(stop());
+  EXPECT_FALSE(std::filesystem::exists(path())) << "not removed at the end";
+}
+
+TEST_F(ServerTest, ASocketInUseIsNotTaken) {
+  start();
+  EXPECT_THROW(Listener second(parseUri(options.listen[0])),
+               std::runtime_error);
+  expectServes();
+}
+
+TEST_F(ServerTest, AFileThatIsNoSocketIsNotReplaced) {
+  std::ofstream(path()) << "precious";
+  EXPECT_THROW(Listener listener(parseUri(options.listen[0])),
+               std::runtime_error);
+  EXPECT_EQ(std::filesystem::file_size(path()), 8u);
+}
+
+TEST_F(ServerTest, OneConnectionTooManyIsClosedAndTheOthersServed) {
+  options.maxConnections = 2;
+  start();
+  auto first = raw();
+  edu::EduClient second(protocolOn(openTransport(address())));
+  second.ping();
+  auto third = raw();
+  expectClosed(*third);
+  second.ping();
+}
+
+TEST_F(ServerTest, AnIdleConnectionIsClosed) {
+  options.idleTimeoutMs = 30;
+  start();
+  auto idle = raw();
+  expectClosed(*idle);
+}
+
+TEST_F(ServerTest, AMessageThatTricklesInIsCutOff) {
+  options.messageTimeoutMs = 50;
+  start();
+  auto slow = raw();
+  const std::string begun("\x80\x01\x00\x01\x00\x00\x00\x04ping", 12);
+  std::thread trickle([&] {
+    // Ends when the server has closed the connection.
+    try {
+      slow->write(reinterpret_cast<const std::uint8_t*>(begun.data()),
+                  begun.size());
+      const std::uint8_t stuff[] = {0, 0, 0, 0, 0x0b, 0, 9, 0, 0, 0, 1, 'x'};
+      slow->write(stuff, 4);
+      for (;;) {
+        slow->write(stuff + 4, 8);
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    } catch (const TTransportException&) {
+    }
+  });
+  trickle.join();
+  expectServes();
+}
+
+TEST_F(ServerTest, ForeignBytesCloseOnlyTheirConnection) {
+  start();
+  for (const std::string& bytes :
+       {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(1000, '\xff'),
+        std::string("\x7e\xee\x10\xf5\x95", 5),
+        std::string("\x80\x01\x00\x01\x7f\xff\xff\xff", 8),
+        std::string("\x80\x01\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+                    13)}) {
+    auto hostile = raw();
+    hostile->write(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                   bytes.size());
+    expectClosed(*hostile);
+  }
+  expectServes();
+}
+
+TEST_F(ServerTest, AClientThatDoesNotTakeItsAnswerIsCutOff) {
+  options.sendTimeoutMs = 50;
+  start();
+  auto owned = std::make_unique<SocketIo>(parseUri(address()));
+  SocketIo* io = owned.get();
+  auto transport = stack(std::make_shared<StreamTransport>(std::move(owned)),
+                         Framing::kBuffered, Limits());
+  transport->open();
+  edu::EduClient client(protocolOn(transport));
+  // More than any socket buffer holds; the answer is not read.
+  client.send_reflect(std::string(32 << 20, 'x'));
+  EXPECT_TRUE(io->poll(0, 60'000) & POLLHUP) << "the server still waits";
+  expectServes();
+}
+
+TEST_F(ServerTest, StopAnswersACallThatRunsAndEndsIdleConnections) {
+  options.stopTimeoutMs = 0;  // however slow the machine
+  start();
+  auto idle = raw();
+  auto transport = openTransport(address());
+  std::string answer;
+  std::thread caller([&] {
+    edu::EduClient client(protocolOn(transport));
+    client.echo(answer, "in time");
+  });
+  edu->awaitRunning();
+  server->stop();
+  expectClosed(*idle);
+  EXPECT_THROW(openTransport("unix:" + path()), TTransportException);
+  edu->release();
+  caller.join();
+  EXPECT_EQ(answer, "in time");
+  EXPECT_TRUE(outcome.get());
+}
+
+TEST_F(ServerTest, StopIsBoundedWhenACallDoesNotEnd) {
+  options.stopTimeoutMs = 20;
+  start();
+  auto transport = openTransport(address());
+  std::thread caller([&] {
+    edu::EduClient client(protocolOn(transport));
+    std::string answer;
+    try {
+      client.echo(answer, "too late");
+    } catch (const TTransportException&) {
+      // The handler, once released, may or may not still answer.
+    }
+  });
+  edu->awaitRunning();
+  EXPECT_FALSE(stop());
+  edu->release();
+  caller.join();
+}
+
+}  // namespace
+}  // namespace lanecall

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+#include <lanecall/open.h>
+#include <lanecall/uri.h>
+
+#include <stdexcept>
+
+namespace lanecall {
+namespace {
+
+TEST(UriTest, ReadsEachSchemeAndWritesItBack) {
+  for (const char* text :
+       {"tcp:localhost:9090", "tcp:127.0.0.1:0", "tcp:[::1]:65535",
+        "unix:/run/lanecall.sock", "unix:relative", "pcie:/dev/lanecall0"})
+    EXPECT_EQ(parseUri(text).str(), text);
+}
+
+TEST(UriTest, SplitsAnIpv6AddressFromItsPort) {
+  Uri uri = parseUri("tcp:[fe80::1]:80");
+  EXPECT_EQ(uri.host, "fe80::1");
+  EXPECT_EQ(uri.port, 80);
+}
+
+TEST(UriTest, RefusesWhatItDoesNotUnderstandNamingIt) {
+  for (const char* text :
+       {"", "tcp", "tcp:", "tcp:host", "tcp:host:", "tcp::80", "tcp:host:65536",
+        "tcp:host:-1", "tcp:host:80x", "tcp:::1:80",
+        "unix:", "pcie:", "http://x", "/dev/lanecall0", "TCP:host:80"}) {
+    try {
+      parseUri(text);
+      ADD_FAILURE() << text << " was accepted";
+    } catch (const std::invalid_argument& error) {
+      std::string line = error.what();
+      EXPECT_EQ(line.find("'" + std::string(text) + "'"), 0u) << line;
+      EXPECT_EQ(line.find('\n'), std::string::npos);
+    }
+  }
+}
+
+TEST(UriTest, RefusesASocketPathThatDoesNotFitItsAddress) {
+  EXPECT_NO_THROW(parseUri("unix:" + std::string(107, 'a')));
+  EXPECT_THROW(parseUri("unix:" + std::string(108, 'a')),
+               std::invalid_argument);
+}
+
+TEST(UriTest, AClientNeedsAPort) {
+  EXPECT_THROW(openTransport("tcp:localhost:0"),
+               apache::thrift::transport::TTransportException);
+}
+
+}  // namespace
+}  // namespace lanecall
