@@ -69,7 +69,7 @@ class LocalHarness : public Harness {
     running_.erase(id);
   }
 
-  void pause(int id) override { find(id).signal(SIGSTOP); }
+  void pause(int id) override { find(id).pause(); }
   void resume(int id) override { find(id).signal(SIGCONT); }
 
  private:

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <stdexcept>
 #include <system_error>
 
 namespace lanecall::test {
@@ -52,6 +53,17 @@ Process::~Process() {
 
 void Process::signal(int number) {
   if (running_) ::kill(pid_, number);
+}
+
+void Process::pause() {
+  signal(SIGSTOP);
+  int status = 0;
+  while (::waitpid(pid_, &status, WUNTRACED) < 0)
+    if (errno != EINTR)
+      throw std::system_error(errno, std::generic_category(), "waitpid");
+  if (WIFSTOPPED(status)) return;
+  running_ = false;
+  throw std::runtime_error("the process ended instead of stopping");
 }
 
 int Process::wait() {

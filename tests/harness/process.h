@@ -26,6 +26,9 @@ class Process {
 
   void signal(int number);
 
+  // Stops it, and returns when it has stopped: no thread of it runs any more.
+  void pause();
+
   // Waits for its end: exit status, or 128 + signal.
   int wait();
 

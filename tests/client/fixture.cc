@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fixture.h"
+
+#include <thrift/protocol/TMultiplexedProtocol.h>
+
+namespace lanecall::test {
+
+constexpr int kPatienceMs = 120'000;
+
+Client::Client(const std::string& uri, const ClientOptions& options)
+    : transport(openTransport(uri, options)),
+      protocol(protocolOn(transport, options)),
+      edu(protocol),
+      virtine(std::make_shared<apache::thrift::protocol::TMultiplexedProtocol>(
+          protocol, "VirtineCleanup")) {}
+
+void ClientTest::SetUp() {
+  path = Path::make(GetParam());
+  startServer();
+}
+
+void ClientTest::TearDown() {
+  if (server) stopServer();
+}
+
+void ClientTest::startServer(const std::vector<std::string>& arguments) {
+  std::vector<std::string> all = {"--log-level", "error"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  if (listen_.empty()) listen_ = path->listen();
+  server = path->harness().start({listen_}, all);
+  listen_ = server->addresses.at(0);
+  uri_ = path->clientUri(listen_);
+}
+
+void ClientTest::stopServer() {
+  EXPECT_EQ(path->harness().stop(server->id), 0) << "the server's status";
+  server.reset();
+}
+
+void ClientTest::killServer() {
+  path->harness().kill(server->id);
+  server.reset();
+}
+
+ClientOptions ClientTest::patience() {
+  ClientOptions options;
+  options.connectTimeoutMs = kPatienceMs;
+  options.receiveTimeoutMs = kPatienceMs;
+  options.sendTimeoutMs = kPatienceMs;
+  return options;
+}
+
+std::unique_ptr<Client> ClientTest::connect(const ClientOptions& options) {
+  return std::make_unique<Client>(uri_, options);
+}
+
+std::vector<std::string> testedPaths() { return settings().paths; }
+
+std::string pathName(const ::testing::TestParamInfo<std::string>& info) {
+  return shortName(info.param);
+}
+
+}  // namespace lanecall::test

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// client_tests: the same tests over every path, on the host (tcp, unix) and in
+// a guest (pcie too, with servers on the host). See --help, and gtest's own.
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <random>
+
+#include "settings.h"
+
+namespace lanecall::test {
+namespace {
+Settings fromCommandLine;
+}
+const Settings& settings() { return fromCommandLine; }
+}  // namespace lanecall::test
+
+int main(int argc, char** argv) {
+  auto& settings = lanecall::test::fromCommandLine;
+  CLI::App app("Client tests over every path. Takes gtest's options too.");
+  app.allow_extras();
+  app.add_option("--path", settings.paths,
+                 "tcp, unix, or pcie:/dev/lanecallN; once for each")
+      ->required();
+  app.add_option("--server", settings.server,
+                 "The lanecall-server to start on this machine");
+  app.add_option("--control", settings.control,
+                 "The lanecall-harness that starts servers for tcp and pcie");
+  app.add_flag("--quick", settings.quick, "Fewer repetitions");
+  auto* seed = app.add_option("--seed", settings.seed, "Of random calls");
+  CLI11_PARSE(app, argc, argv);
+  if (seed->count() == 0) settings.seed = std::random_device{}();
+  std::printf("seed %llu\n", static_cast<unsigned long long>(settings.seed));
+  std::fflush(stdout);
+
+  std::vector<std::string> rest = app.remaining();
+  std::vector<char*> words = {argv[0]};
+  for (std::string& word : rest) words.push_back(word.data());
+  int count = static_cast<int>(words.size());
+  words.push_back(nullptr);
+  ::testing::InitGoogleTest(&count, words.data());
+  if (count > 1) {
+    std::fprintf(stderr, "%s: unknown option %s\n", argv[0], words[1]);
+    return 2;
+  }
+  return RUN_ALL_TESTS();
+}
