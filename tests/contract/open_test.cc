@@ -52,8 +52,16 @@ TEST_F(Open, ServerThatComesLaterIsFound) {
   EXPECT_TRUE(late.accept(soon()));
 }
 
-TEST_F(Open, BusyTcpServerLeavesTheChannelConnectingUntilItAccepts) {
-  begin(Family::kTcp, {}, 0);
+class OpenBusy : public ContractOnSockets {};
+
+INSTANTIATE_TEST_SUITE_P(Over, OpenBusy,
+                         ::testing::Values(Family::kUnix, Family::kTcp),
+                         [](const auto& info) {
+                           return info.param == Family::kUnix ? "Unix" : "Tcp";
+                         });
+
+TEST_P(OpenBusy, ServerLeavesTheChannelConnectingUntilItAccepts) {
+  begin(GetParam(), {}, 0);
   Descriptor in_the_way = server().fillQueue();
   UserChannel channel(device());
   channel.open();
@@ -62,6 +70,16 @@ TEST_F(Open, BusyTcpServerLeavesTheChannelConnectingUntilItAccepts) {
   server().discardPending();
   EXPECT_EQ(channel.waitWhile(LANECALL_CONNECTING, soon()), LANECALL_READY);
   EXPECT_TRUE(server().accept(soon()));
+}
+
+TEST_P(OpenBusy, ServerDoesNotKeepTheChannelFromClosing) {
+  begin(GetParam(), {}, 0);
+  Descriptor in_the_way = server().fillQueue();
+  UserChannel channel(device());
+  channel.open();
+  ASSERT_EQ(channel.status(), uint32_t{LANECALL_CONNECTING});
+  ASSERT_TRUE(channel.close(soon()));
+  EXPECT_TRUE(worksAnew(channel));
 }
 
 TEST_F(Open, EveryChangeOfStateRaisesTheChannelsVector) {

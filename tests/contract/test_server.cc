@@ -162,15 +162,20 @@ void TestServer::discardPending() {
 }
 
 Descriptor TestServer::fillQueue() {
-  sockaddr_in address{};
+  sockaddr_storage address{};
   socklen_t length = sizeof address;
   getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &length);
-  Descriptor fd = makeSocket(Family::kTcp);
+  Descriptor fd(socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) {
     fail("connect");
   }
   waitFor(listener_.get(), POLLIN, Deadline::never());
   return fd;
+}
+
+void TestServer::limitReceiveBuffers() {
+  const int bytes = 65536;
+  setsockopt(listener_.get(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }
 
 EchoService::EchoService(TestServer& server)

@@ -75,9 +75,11 @@ class TestServer {
   void stopListening() { listener_.reset(); }
   int listenerFd() const { return listener_.get(); }
 
-  // For a TCP server with a backlog of 0: takes its one place, so that whoever
+  // For a server with a backlog of 0: takes its one place, so that whoever
   // connects next has to wait until the place is taken from the queue.
   Descriptor fillQueue();
+  // Connections accepted from now on take little that is not read.
+  void limitReceiveBuffers();
 
  private:
   Descriptor listener_;

@@ -41,7 +41,6 @@ uint32_t errorOf(int error) {
     case EACCES:
     case EPERM:
       return LANECALL_ERR_ACCESS;
-    case EAGAIN:  // a Unix socket's queue of connections is full
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
@@ -104,11 +103,23 @@ void FakeChannel::open() {
     return end(LANECALL_ERR_PROTOCOL);
   }
   setStatus(LANECALL_CONNECTING);
+  connect();
+}
+
+void FakeChannel::connect() {
   auto [socket, error] = host_.server().connect();
+  if (error == EAGAIN) {
+    // A Unix socket whose queue is full gives no event to wait for.
+    return host_.retryLater(number_);
+  }
   if (error != 0 && error != EINPROGRESS) return end(errorOf(error));
   socket_ = std::move(socket);
   if (error == 0) return setStatus(LANECALL_READY);
   watchWhatIsNeeded();
+}
+
+void FakeChannel::retry() {
+  if (state() == LANECALL_CONNECTING && !socket_.valid()) connect();
 }
 
 void FakeChannel::connected() {
@@ -309,12 +320,13 @@ void FakeChannel::watchWhatIsNeeded() {
   host_.watch(number_, socket_.get(), events);
 }
 
-// The connection is over. In DRAINING nobody is left to ask why.
+// The connection is over. In DRAINING nobody is left to ask why, unless the
+// driver is to blame.
 void FakeChannel::end(int error) {
-  if (error == LANECALL_ERR_PROTOCOL) host_.countGuestError();
-  if (state() == LANECALL_DRAINING && error != LANECALL_ERR_PROTOCOL) {
-    return close();
-  }
+  const bool blame =
+      error == LANECALL_ERR_PROTOCOL || error == LANECALL_ERR_DMA;
+  if (blame) host_.countGuestError();
+  if (state() == LANECALL_DRAINING && !blame) return close();
   disconnect();
   setStatus(LANECALL_ENDED, static_cast<uint32_t>(error));
 }

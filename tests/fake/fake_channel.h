@@ -31,6 +31,8 @@ class FakeChannelHost {
   // Calls socketReady() of this channel when the socket has one of these
   // (level-triggered) epoll events or an error; no events: forgets it.
   virtual void watch(unsigned channel, int fd, uint32_t events) = 0;
+  // Calls retry() of this channel in a while.
+  virtual void retryLater(unsigned channel) = 0;
 
  protected:
   ~FakeChannelHost() = default;
@@ -46,6 +48,7 @@ class FakeChannel {
   void command(uint32_t command);
   void doorbell();
   void socketReady();
+  void retry();
   void reset();  // silent: no status is written, no interrupt raised
 
  private:
@@ -60,6 +63,7 @@ class FakeChannel {
   void attach();
   int attachRing(uint32_t table_register, uint32_t shift_register,
                  Pages& pages);
+  void connect();
   void connected();
   void drain();
   void breach();

@@ -3,11 +3,14 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 namespace lanecall::test {
 namespace {
@@ -22,7 +25,8 @@ constexpr uint32_t kChannelStride = 0x80;
 constexpr uint32_t kDoorbellOffset = 0x10000;
 constexpr uint32_t kDoorbellStride = 0x10000;
 
-constexpr uint64_t kQuit = ~uint64_t{0};
+constexpr uint64_t kQuit = ~uint64_t{0}, kTimer = kQuit - 1;
+constexpr long kRetryNs = 5'000'000;
 
 unsigned defaultVectors(unsigned channels) {
   return std::min(channels + 1, 65u);
@@ -55,15 +59,20 @@ FakeDevice::FakeDevice(const DeviceOptions& options)
       interrupts_(vectors_),
       watches_(options.channels),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
       quit_(eventfd(0, EFD_CLOEXEC)) {
-  if (!epoll_.valid() || !quit_.valid()) {
+  if (!epoll_.valid() || !timer_.valid() || !quit_.valid()) {
     throw std::system_error(errno, std::generic_category(), "fake device");
   }
   for (unsigned i = 0; i < options.channels; ++i) {
     channels_.push_back(std::make_unique<FakeChannel>(*this, i));
   }
-  epoll_event event{.events = EPOLLIN, .data = {.u64 = kQuit}};
-  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, quit_.get(), &event);
+  const auto add = [this](const Descriptor& fd, uint64_t key) {
+    epoll_event event{.events = EPOLLIN, .data = {.u64 = key}};
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event);
+  };
+  add(quit_, kQuit);
+  add(timer_, kTimer);
   thread_ = std::thread([this] { serveSockets(); });
 }
 
@@ -207,6 +216,20 @@ void FakeDevice::watch(unsigned channel, int fd, uint32_t events) {
   epoll_ctl(epoll_.get(), operation, fd, &event);
 }
 
+void FakeDevice::retryLater(unsigned channel) {
+  retries_.insert(channel);
+  const itimerspec once{.it_interval = {}, .it_value = {0, kRetryNs}};
+  timerfd_settime(timer_.get(), 0, &once, nullptr);
+}
+
+void FakeDevice::retryAll() {
+  uint64_t expirations;
+  if (::read(timer_.get(), &expirations, sizeof expirations) < 0) return;
+  for (unsigned channel : std::exchange(retries_, {})) {
+    channels_[channel]->retry();
+  }
+}
+
 void FakeDevice::serveSockets() {
   std::array<epoll_event, 64> events;
   for (;;) {
@@ -215,6 +238,10 @@ void FakeDevice::serveSockets() {
     for (int i = 0; i < n; ++i) {
       const uint64_t key = events[i].data.u64;
       if (key == kQuit) return;
+      if (key == kTimer) {
+        retryAll();
+        continue;
+      }
       const auto channel = static_cast<uint32_t>(key);
       const Watch& watch = watches_[channel];
       if (watch.fd >= 0 && watch.serial == key >> 32) {

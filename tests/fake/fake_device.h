@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -50,12 +51,14 @@ class FakeDevice final : public DeviceUnderTest, public FakeChannelHost {
   unsigned vectors() const override { return vectors_; }
   void countGuestError() override { ++guest_errors_; }
   void watch(unsigned channel, int fd, uint32_t events) override;
+  void retryLater(unsigned channel) override;
 
   uint32_t readDeviceRegister(uint64_t offset) const;
   void writeDeviceRegister(uint64_t offset, uint32_t value);
   void enable();
   void resetEngine();
   void serveSockets();
+  void retryAll();
 
   const ServerAddress server_;
   const unsigned vectors_;
@@ -71,7 +74,9 @@ class FakeDevice final : public DeviceUnderTest, public FakeChannelHost {
   uint32_t generation_ = 1;
   uint32_t guest_errors_ = 0;
 
+  std::set<unsigned> retries_;
   Descriptor epoll_;
+  Descriptor timer_;
   Descriptor quit_;
   std::thread thread_;
 };
