@@ -12,6 +12,7 @@
 #   transport's buffers. OPTIONS adds more of the cpp generator's options.
 # - DEPENDS names targets made by this function whose .thrift files this one
 #   includes.
+include(GNUInstallDirs)
 find_program(THRIFT_COMPILER thrift DOC "Apache Thrift's compiler")
 
 function(lanecall_thrift_library target file)
