@@ -17,14 +17,14 @@ Bytes someBytes(size_t size, unsigned seed) {
 }
 
 void Contract::begin(Family family, DeviceOptions options, int backlog) {
-  server_ = std::make_unique<TestServer>(family, dir_, backlog);
+  listen(family, backlog);
   beginAt(server_->rpc(), options);
   enableEngine(device());
 }
 
 void Contract::beginAt(const std::string& rpc, DeviceOptions options) {
   options.rpc = rpc;
-  device_ = makeDevice(options);
+  use(makeDevice(options));
 }
 
 Call Contract::call(ChannelOptions options) {

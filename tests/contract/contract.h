@@ -38,6 +38,13 @@ class Contract : public ::testing::Test {
   // A server and a device whose engine is enabled.
   void begin(Family family = Family::kUnix, DeviceOptions options = {},
              int backlog = 512);
+  // The two halves of it, for tests that make their device themselves.
+  void listen(Family family = Family::kUnix, int backlog = 512) {
+    server_ = std::make_unique<TestServer>(family, dir_, backlog);
+  }
+  void use(std::unique_ptr<DeviceUnderTest> device) {
+    device_ = std::move(device);
+  }
   // A device, not enabled, whose server is at this address.
   void beginAt(const std::string& rpc, DeviceOptions options = {});
 

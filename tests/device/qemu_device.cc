@@ -6,28 +6,18 @@
 namespace lanecall::test {
 namespace {
 
-constexpr unsigned kSlot = 4;
 constexpr unsigned kMostVectors = 257;
 
 QemuOptions with(QemuOptions options, const DeviceOptions& device) {
   options.arguments.push_back("-device");
-  options.arguments.push_back(QemuDevice::deviceArgument(device) +
-                              ",id=dut,addr=" + std::to_string(kSlot) + ".0");
+  options.arguments.push_back(QemuDevice::argument(device) + ",id=dut,addr=" +
+                              std::to_string(PciPlace().slot) + ".0");
   return options;
 }
 
 }  // namespace
 
-void placeBars(PciFunction& function, uint32_t base, uint64_t bar2) {
-  function.placeBar(0, base);
-  if (function.barSize(LANECALL_BAR_MSIX) != 0) {
-    function.placeBar(LANECALL_BAR_MSIX, base + 0x200000);
-    function.placeBar(LANECALL_BAR_REGS, bar2);
-  }
-  function.enable();
-}
-
-std::string QemuDevice::deviceArgument(const DeviceOptions& options) {
+std::string QemuDevice::argument(const DeviceOptions& options) {
   std::string argument = "edu,rpc=" + options.rpc +
                          ",channels=" + std::to_string(options.channels);
   if (options.vectors) {
@@ -36,16 +26,28 @@ std::string QemuDevice::deviceArgument(const DeviceOptions& options) {
   return argument;
 }
 
-QemuDevice::QemuDevice(const DeviceOptions& options, QemuOptions qemu)
-    : qemu_(with(std::move(qemu), options)),
-      function_(qemu_, 0, kSlot),
-      messages_(qemu_.memory(), kMostVectors * 4) {
+QemuDevice::QemuDevice(std::shared_ptr<Qemu> qemu, PciPlace place,
+                       Interrupts interrupts)
+    : qemu_(std::move(qemu)),
+      place_(place),
+      interrupts_(interrupts),
+      function_(*qemu_, place.bus, place.slot),
+      messages_(qemu_->memory(), kMostVectors * 4) {
   configure();
 }
 
+QemuDevice::QemuDevice(const DeviceOptions& options, QemuOptions qemu)
+    : QemuDevice(std::make_shared<Qemu>(with(std::move(qemu), options))) {}
+
 void QemuDevice::configure() {
-  placeBars(function_);
-  function_.enableMsix(messages_);
+  function_.placeBar(0, place_.bars);
+  function_.placeBar(LANECALL_BAR_MSIX, place_.bars + 0x200000);
+  function_.placeBar(LANECALL_BAR_REGS, place_.bar2);
+  function_.enable();
+  if (interrupts_ == Interrupts::kMsix) function_.enableMsix(messages_);
+  if (interrupts_ == Interrupts::kMsi) {
+    function_.enableMsi(messages_.address());
+  }
 }
 
 std::vector<uint64_t> QemuDevice::notMemory() {
@@ -62,14 +64,14 @@ bool QemuDevice::interrupted(unsigned vector) {
 bool QemuDevice::waitInterrupt(unsigned vector, const Deadline& deadline) {
   while (!interrupted(vector)) {
     if (deadline.passed()) return false;
-    qemu_.turn();
+    qemu_->turn();
   }
   return true;
 }
 
 void QemuDevice::busReset() {
-  qemu_.qmp(R"({"execute": "system_reset"})");
-  if (!qemu_.waitEvent("RESET", Deadline::in(60000))) {
+  qemu_->qmp(R"({"execute": "system_reset"})");
+  if (!qemu_->waitEvent("RESET", Deadline::in(60000))) {
     throw std::runtime_error("QEMU does not reset");
   }
   configure();
