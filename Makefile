@@ -4,6 +4,7 @@
 BUILD ?= build
 CMAKE_ARGS ?=
 JOBS ?= $(shell nproc)
+MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .PHONY: help app-check module-check check shell clean
