@@ -13,6 +13,8 @@
 
 #include "lanecall.h"
 
+#define LANECALL_VECTORS_PER_CPU 32
+
 /* ---- Interrupts ------------------------------------------------------------ */
 
 /* Memory has the news; the handler only says that there are some. */
@@ -55,33 +57,77 @@ static void share_out_vectors(struct lanecall_device *ldev)
 		ldev->slots[i].vector = shared ? 1 + i % shared : 0;
 }
 
-static int lanecall_request_vectors(struct lanecall_device *ldev)
+/*
+ * x86 has about 200 vectors for each processor, so several devices, or one next
+ * to others, cannot have one for every channel. Ask for a fair share.
+ */
+static unsigned int wanted_vectors(const struct lanecall_device *ldev)
+{
+	unsigned int share = 1 + LANECALL_VECTORS_PER_CPU * num_online_cpus();
+
+	return min3(ldev->geo.vectors, ldev->slot_count + 1, share);
+}
+
+static int alloc_vectors(struct pci_dev *pdev, unsigned int wanted)
+{
+	int count = pci_alloc_irq_vectors(pdev, 1, wanted, PCI_IRQ_MSIX);
+
+	return count > 0 ? count : pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSI);
+}
+
+static void free_vectors(struct lanecall_device *ldev, unsigned int requested)
 {
 	struct pci_dev *pdev = ldev->pdev;
-	unsigned int wanted = min(ldev->geo.vectors, ldev->slot_count + 1);
-	unsigned int i;
-	int count, err;
 
-	count = pci_alloc_irq_vectors(pdev, 1, wanted, PCI_IRQ_MSIX);
-	if (count < 0)
-		count = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSI);
-	if (count < 0)
-		return dev_err_probe(&pdev->dev, count,
-				     "neither MSI-X nor MSI to be had\n");
+	while (requested--)
+		devm_free_irq(&pdev->dev, pci_irq_vector(pdev, requested),
+			      &ldev->vectors[requested]);
+	pci_free_irq_vectors(pdev);
+}
+
+/* Take exactly what the bus gave, or nothing. */
+static int request_vectors(struct lanecall_device *ldev, unsigned int count)
+{
+	struct pci_dev *pdev = ldev->pdev;
+	unsigned int i;
+	int err;
+
 	ldev->vector_count = count;
-	ldev->vectors = devm_kcalloc(&pdev->dev, count, sizeof(*ldev->vectors),
-				     GFP_KERNEL);
-	if (!ldev->vectors)
-		return -ENOMEM;
 	share_out_vectors(ldev);
 	for (i = 0; i < count; i++) {
 		err = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, i),
 				       lanecall_interrupt, 0,
 				       dev_name(&ldev->dev), &ldev->vectors[i]);
-		if (err)
+		if (err) {
+			free_vectors(ldev, i);
 			return err;
+		}
 	}
 	return 0;
+}
+
+/* Vectors are promised before they are there: with none left, ask for fewer. */
+static int lanecall_setup_interrupts(struct lanecall_device *ldev)
+{
+	struct pci_dev *pdev = ldev->pdev;
+	unsigned int wanted = wanted_vectors(ldev);
+	int count, err;
+
+	ldev->vectors = devm_kcalloc(&pdev->dev, wanted, sizeof(*ldev->vectors),
+				     GFP_KERNEL);
+	if (!ldev->vectors)
+		return -ENOMEM;
+	do {
+		count = alloc_vectors(pdev, wanted);
+		if (count < 0)
+			return dev_err_probe(&pdev->dev, count,
+					     "neither MSI-X nor MSI to be had\n");
+		err = request_vectors(ldev, count);
+		wanted = count / 2;
+	} while (err == -ENOSPC && wanted);
+	if (err)
+		dev_err(&pdev->dev, "no interrupt vector to be had: %d\n", err);
+	return err;
 }
 
 /* ---- The device object ------------------------------------------------------ */
@@ -192,7 +238,7 @@ static int lanecall_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (IS_ERR(ldev))
 		return PTR_ERR(ldev);
 	pci_set_drvdata(pdev, ldev);
-	err = lanecall_request_vectors(ldev);
+	err = lanecall_setup_interrupts(ldev);
 	if (err)
 		return err;
 	err = lanecall_engine_start(ldev);

@@ -237,8 +237,11 @@ static ssize_t write_some(struct lanecall_channel *ch, struct iov_iter *from,
 	u32 wanted = min_t(u64, room, iov_iter_count(from));
 	u32 copied = lanecall_buffer_copy_in(dma_device(ch), &ch->tx,
 					     ch->tx_ring.own, wanted, from);
+	int err = copied ? tx_publish(ch, copied) : -EFAULT;
 
-	return copied ? tx_publish(ch, copied) ?: copied : -EFAULT;
+	if (err)
+		return err;
+	return copied;
 }
 
 static ssize_t write_in_turn(struct lanecall_channel *ch,

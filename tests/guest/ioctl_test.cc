@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ioctls: values, bounds, and when they are too late.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "channel.h"
+
+namespace lanecall::guest_tests {
+namespace {
+
+int set_rings(int fd, std::uint32_t tx, std::uint32_t rx) {
+  lanecall_ring_sizes sizes{tx, rx};
+  return ::ioctl(fd, LANECALL_IOC_SET_RINGS, &sizes) == 0 ? 0 : errno;
+}
+
+TEST(Ioctl, InfoDescribesTheChannel) {
+  Fd fd = open_channel();
+  lanecall_info info = info_of(fd.get());
+  EXPECT_EQ(info.abi_version, unsigned{LANECALL_VERSION});
+  EXPECT_LT(info.channel, info.channels);
+  EXPECT_EQ(info.channels, static_cast<unsigned>(sysfs_number("channels")));
+  EXPECT_EQ(info.tx_bytes, 256U * 1024);
+  EXPECT_EQ(info.rx_bytes, 256U * 1024);
+  EXPECT_EQ(info.ring_bytes_min, 4096U);
+  EXPECT_EQ(info.ring_bytes_max, 8U << 20);
+  EXPECT_EQ(info.generation, static_cast<unsigned>(sysfs_number("generation")));
+  EXPECT_EQ(info.features, 0U);
+  EXPECT_EQ(std::strlen(info.device), std::strlen("0000:00:00.0"));
+}
+
+TEST(Ioctl, RingSizesHaveBounds) {
+  Fd fd = open_channel();
+  for (std::uint32_t bad : {0U, 1U, 2048U, 4095U, 4097U, 12288U, 16U << 20,
+                            1U << 31, 0xffffffffU}) {
+    EXPECT_EQ(set_rings(fd.get(), bad, 4096), EINVAL) << bad;
+    EXPECT_EQ(set_rings(fd.get(), 4096, bad), EINVAL) << bad;
+  }
+  EXPECT_EQ(info_of(fd.get()).tx_bytes, 256U * 1024);
+  EXPECT_EQ(set_rings(fd.get(), 4096, 8 << 20), 0);
+  EXPECT_EQ(info_of(fd.get()).tx_bytes, 4096U);
+  EXPECT_EQ(info_of(fd.get()).rx_bytes, 8U << 20);
+}
+
+TEST(Ioctl, RingSizesAreFixedByFirstUse) {
+  Fd written = open_with("echo");
+  EXPECT_EQ(set_rings(written.get(), 4096, 4096), EBUSY);
+  Fd polled = open_channel();
+  poll_for(polled.get(), POLLIN, std::chrono::milliseconds(0));
+  EXPECT_EQ(set_rings(polled.get(), 4096, 4096), EBUSY);
+  Fd read = open_channel(kPeer, O_NONBLOCK);
+  char byte = 0;
+  [[maybe_unused]] ssize_t n = ::read(read.get(), &byte, 1);
+  EXPECT_EQ(set_rings(read.get(), 4096, 4096), EBUSY);
+}
+
+TEST(Ioctl, StatusFollowsTheChannel) {
+  Fd fd = open_channel();
+  EXPECT_EQ(status_of(fd.get()).state, unsigned{LANECALL_READY});
+  write_all(fd.get(), "send 10\n");
+  EXPECT_EQ(read_to_end(fd.get()), pattern(0, 10));
+  EXPECT_EQ(status_of(fd.get()).state, unsigned{LANECALL_ENDED});
+  EXPECT_EQ(status_of(fd.get()).error, 0);
+}
+
+TEST(Ioctl, UnknownOnesAndBadPointersAreErrors) {
+  Fd fd = open_channel();
+  EXPECT_EQ(::ioctl(fd.get(), _IO(LANECALL_IOC, 99)), -1);
+  EXPECT_EQ(errno, ENOTTY);
+  void* nowhere = reinterpret_cast<void*>(8);
+  for (unsigned long each :
+       {(unsigned long)LANECALL_IOC_INFO, (unsigned long)LANECALL_IOC_SET_RINGS,
+        (unsigned long)LANECALL_IOC_STATUS}) {
+    EXPECT_EQ(::ioctl(fd.get(), each, nowhere), -1);
+    EXPECT_EQ(errno, EFAULT);
+  }
+}
+
+}  // namespace
+}  // namespace lanecall::guest_tests
