@@ -8,6 +8,7 @@
 
 check_dir=$(mktemp -d "${TMPDIR:-/tmp}/lanecall-check.XXXXXX")
 server_pid=
+running_pid=
 server_log=$check_dir/server.out    # the calls
 server_errors=$check_dir/server.err # events
 server_addresses=()
@@ -20,6 +21,10 @@ check_cleanup() {
 	trap - EXIT
 	trap '' INT TERM HUP
 	check_cleanup_more
+	if [ -n "$running_pid" ]; then
+		kill "$running_pid" 2>/dev/null || true
+		wait "$running_pid" || true
+	fi
 	stop_server || true
 	rm -rf "$check_dir"
 	exit "$status"
@@ -27,6 +32,17 @@ check_cleanup() {
 trap check_cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+
+# interruptible COMMAND...: runs it so that a signal to this script is acted on at
+# once, not when the command ends; it is ended then.
+interruptible() {
+	"$@" &
+	running_pid=$!
+	local status=0
+	wait "$running_pid" || status=$?
+	running_pid=
+	return "$status"
+}
 
 # start_server PROGRAM ARGUMENT...: returns once clients may connect, with what
 # it listens at in server_addresses.
