@@ -75,7 +75,7 @@ void addConnectionOptions(CLI::App& app, CommandLine& line) {
 void addEduCommands(CLI::App& app, CommandLine& line) {
   auto* ping = app.add_subcommand("ping", "Call ping() and time it");
   ping->add_option("--count", line.pings, "How often")
-      ->check(CLI::Range(1, 100'000'000));
+      ->check(CLI::Range(1, 10'000'000));
   ping->callback([&] {
     line.command = [&](Session& s) { return runPing(s, line.pings); };
   });
