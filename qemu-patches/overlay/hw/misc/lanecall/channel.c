@@ -431,6 +431,11 @@ static bool is_valid_page_shift(uint32_t shift)
            shift <= LANECALL_PAGE_SHIFT_MAX;
 }
 
+static bool is_valid_table_address(uint64_t address)
+{
+    return address % sizeof(uint64_t) == 0;
+}
+
 /* Copies and checks a page table: 0, -EPROTO or -EFAULT. */
 static int attach_ring(LanecallChannel *ch, LanecallRing *ring,
                        uint64_t table, uint32_t shift, bool write)
@@ -439,7 +444,8 @@ static int attach_ring(LanecallChannel *ch, LanecallRing *ring,
     uint32_t page_shift = ch->block.page_shift;
     uint32_t count, used, i;
 
-    if (!is_valid_ring_shift(shift) || !is_valid_page_shift(page_shift)) {
+    if (!is_valid_ring_shift(shift) || !is_valid_page_shift(page_shift) ||
+        !is_valid_table_address(table)) {
         return -EPROTO;
     }
     count = MAX(1u, (1u << shift) >> page_shift);

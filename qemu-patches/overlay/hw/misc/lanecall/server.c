@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include <netdb.h>
 #include <sys/un.h>
+#include "qemu/cutils.h"
 #include "qapi/error.h"
 #include "engine.h"
 
@@ -57,6 +58,15 @@ static bool split_host_port(const char *text, char **host, char **port)
     return true;
 }
 
+/* getaddrinfo() would take 65536 for 0. */
+static bool is_valid_port(const char *port)
+{
+    unsigned number;
+
+    return qemu_strtoui(port, NULL, 10, &number) == 0 && number >= 1 &&
+           number <= UINT16_MAX;
+}
+
 static bool add_tcp(LanecallServer *server, const char *text, Error **errp)
 {
     const struct addrinfo hints = {
@@ -70,6 +80,11 @@ static bool add_tcp(LanecallServer *server, const char *text, Error **errp)
 
     if (!split_host_port(text, &host, &port)) {
         error_setg(errp, "rpc=%s: expected tcp:host:port", server->uri);
+        return false;
+    }
+    if (!is_valid_port(port)) {
+        error_setg(errp, "rpc=%s: a port is a number from 1 to 65535",
+                   server->uri);
         return false;
     }
     error = getaddrinfo(host, port, &hints, &list);
