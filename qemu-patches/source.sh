@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
-# Debian 12's QEMU source: fetched, verified, unpacked, patched. Source it after
+# Debian 12's QEMU source: fetched, verified, unpacked; and what we add to it. Source it after
 # scripts/lib.sh.
 #
 # The ideas behind it:
@@ -77,7 +77,6 @@ download_source() {
 # Leaves the newest revision in the cache and its name in $revision.
 fetch_source() {
 	local work dsc orig
-	mkdir -p "$source_dir"
 	work=$(mktemp -d "$source_dir/.fetch.XXXXXX")
 	mkdir "$work/files"
 	(run_logged "$source_dir/apt.log" download_source "$work/apt" "$work/files") ||
@@ -105,12 +104,55 @@ fetch_source() {
 	rm -rf "$work"
 }
 
+# Makes sure that a revision is in the cache (with an argument: looks for a newer
+# one) and leaves its name in $revision. Two at a time do not fetch twice.
+ensure_source() {
+	local lock
+	mkdir -p "$source_dir"
+	exec {lock}>"$source_dir/lock"
+	flock "$lock"
+	rm -rf "$source_dir"/.fetch.* # of runs that were killed
+	revision=$(cached_revision)
+	if [ -n "${1-}" ] || [ -z "$revision" ]; then
+		fetch_source
+	fi
+	exec {lock}>&-
+}
+
+# ---- What we add to a revision of the source --------------------------------
+
 series_files() { find "$qemu_patches/series" -name '*.patch' | sort; }
 
-# patched_tree REVISION DIR: a fresh copy of the source with the series applied.
-patched_tree() {
-	local patch
-	cp -a --reflink=auto "$source_dir/$1/tree" "$2" || return
+# The existing files that the series changes.
+touched_files() {
+	series_files | xargs --no-run-if-empty sed -n 's,^--- a/,,p' | sort -u
+}
+
+# overlay_files: what comes beside them, as "FROM TO" lines: our own files, and
+# the ABI headers they include.
+overlay_files() {
+	local file
+	(cd "$qemu_patches/overlay" && find . -type f -printf '%P\n' | sort) |
+		while read -r file; do say "$qemu_patches/overlay/$file $file"; done
+	for file in "$lanecall_root"/abi/lanecall/*.h; do
+		say "$file include/lanecall/${file##*/}"
+	done
+}
+
+# copy_source REVISION DIR FILE...: files of the source as Debian has it.
+copy_source() {
+	local from=$source_dir/$1/tree to=$2 file
+	shift 2
+	for file in "$@"; do
+		install -D -m 644 "$from/$file" "$to/$file" || return
+	done
+}
+
+# apply_series REVISION DIR: DIR gets the files that the series changes, changed.
+apply_series() {
+	local patch files
+	mapfile -t files < <(touched_files)
+	copy_source "$1" "$2" "${files[@]}" || return
 	for patch in $(series_files); do
 		patch --directory="$2" --strip=1 --fuzz=0 --no-backup-if-mismatch \
 			--forward --input="$patch" || {
@@ -122,21 +164,30 @@ patched_tree() {
 	done
 }
 
-# overlay_files: what add_overlay copies, as "FROM TO" lines.
-overlay_files() {
-	local file
-	(cd "$qemu_patches/overlay" && find . -type f -printf '%P\n' | sort) |
-		while read -r file; do say "$qemu_patches/overlay/$file $file"; done
-	for file in "$lanecall_root"/abi/lanecall/*.h; do
-		say "$file include/lanecall/${file##*/}"
-	done
-}
-
-# add_overlay DIR: our own files, and the ABI headers they include. Files that
-# are the same stay untouched, so that only what changed is compiled again.
-add_overlay() {
-	local from to
+# update_tree REVISION TREE: makes TREE the source with series and overlay,
+# writing only files that differ, so that only what changed is compiled again.
+# TREE/ours lists what is ours, to take it away when it is not any more.
+update_tree() {
+	local work from to file
+	work=$(mktemp -d "$2/ours.XXXXXX") || return
+	apply_series "$1" "$work" || {
+		rm -rf "$work"
+		return 1
+	}
 	while read -r from to; do
-		cmp -s "$from" "$1/$to" || install -D -m 644 "$from" "$1/$to"
+		install -D -m 644 "$from" "$work/$to" || return
 	done < <(overlay_files)
+	(cd "$work" && find . -type f -printf '%P\n' | sort) >"$2/ours.new"
+	if [ -e "$2/ours" ]; then
+		for file in $(comm -23 "$2/ours" "$2/ours.new"); do
+			rm -f "$2/$file"
+			[ ! -e "$source_dir/$1/tree/$file" ] || copy_source "$1" "$2" "$file"
+		done
+	fi
+	while read -r file; do
+		cmp -s "$work/$file" "$2/$file" ||
+			install -D -m 644 "$work/$file" "$2/$file" || return
+	done <"$2/ours.new"
+	mv "$2/ours.new" "$2/ours"
+	rm -rf "$work"
 }

@@ -4,9 +4,9 @@
  * its outcome awaited in the main loop. A name with several addresses is tried
  * address by address; the error of the last one counts.
  *
- * A Unix socket whose server is slow to accept says EAGAIN and gives no event to
- * wait for, so connecting to it is tried again after a while, for as long as the
- * channel is not closed.
+ * A Unix socket whose server is slow to accept says EAGAIN and gives no event
+ * to wait for, so connecting to it is tried again after a while, for as long as
+ * the channel is not closed.
  */
 #include "qemu/osdep.h"
 #include <netinet/tcp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The engine as a whole: life cycle, resets, interrupts, and the account of what
- * the guest did wrong.
+ * The engine as a whole: life cycle, resets, interrupts, and the account of
+ * what the guest did wrong.
  */
 #include "qemu/osdep.h"
 #include "qemu/log.h"

@@ -16,7 +16,6 @@
 #define HW_MISC_LANECALL_H
 
 #include "hw/pci/pci.h"
-#include "hw/qdev-properties.h"
 #include "lanecall/device.h"
 
 #define LANECALL_MAX_VECTORS (LANECALL_MAX_CHANNELS + 1)
@@ -28,7 +27,7 @@ typedef struct LanecallEngine {
     /* Properties. Without rpc there is no engine, and the rest is unused. */
     char *rpc;
     uint32_t channels;
-    uint32_t vectors;
+    uint32_t vectors; /* 0: one per channel and one for edu, at most 65 */
 
     PCIDevice *pdev;
     char *name; /* of the device, for traces and logs */
@@ -52,12 +51,6 @@ typedef struct LanecallEngine {
     int64_t log_second;
     unsigned log_count;
 } LanecallEngine;
-
-#define LANECALL_PROPERTIES(_state, _field)                                  \
-    DEFINE_PROP_STRING("rpc", _state, _field.rpc),                           \
-    DEFINE_PROP_UINT32("channels", _state, _field.channels, 64),             \
-    /* 0: one per channel and one for the classic edu, at most 65 */         \
-    DEFINE_PROP_UINT32("vectors", _state, _field.vectors, 0)
 
 /* Do the properties ask for an engine? Valid before realize. */
 bool lanecall_wanted(const LanecallEngine *engine);
