@@ -69,6 +69,11 @@ bool QemuDevice::waitInterrupt(unsigned vector, const Deadline& deadline) {
   return true;
 }
 
+void QemuDevice::wake(unsigned vector) {
+  auto* word = reinterpret_cast<uint32_t*>(messages_.data() + 4 * vector);
+  __atomic_store_n(word, 1, __ATOMIC_SEQ_CST);
+}
+
 void QemuDevice::busReset() {
   qemu_->qmp(R"({"execute": "system_reset"})");
   if (!qemu_->waitEvent("RESET", Deadline::in(60000))) {

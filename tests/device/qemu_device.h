@@ -42,6 +42,7 @@ class QemuDevice final : public DeviceUnderTest {
   std::vector<uint64_t> notMemory() override;
   bool interrupted(unsigned vector) override;
   bool waitInterrupt(unsigned vector, const Deadline& deadline) override;
+  void wake(unsigned vector) override;
   void busReset() override;
 
   Qemu& qemu() { return *qemu_; }

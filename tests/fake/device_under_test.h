@@ -48,6 +48,9 @@ class DeviceUnderTest {
   // The same, but waits for it; false when the deadline has passed.
   virtual bool waitInterrupt(unsigned vector, const Deadline& deadline) = 0;
 
+  // As if the vector had been raised without need, which a device may do.
+  virtual void wake(unsigned vector) = 0;
+
   // What a bus reset does to this device.
   virtual void busReset() = 0;
 };

@@ -65,7 +65,7 @@ FakeDevice::FakeDevice(const DeviceOptions& options)
     throw std::system_error(errno, std::generic_category(), "fake device");
   }
   for (unsigned i = 0; i < options.channels; ++i) {
-    channels_.push_back(std::make_unique<FakeChannel>(*this, i));
+    channels_.push_back(std::make_unique<FakeChannel>(channelHost(), i));
   }
   const auto add = [this](const Descriptor& fd, uint64_t key) {
     epoll_event event{.events = EPOLLIN, .data = {.u64 = key}};

@@ -21,7 +21,7 @@
 
 namespace lanecall::test {
 
-class FakeDevice final : public DeviceUnderTest, public FakeChannelHost {
+class FakeDevice final : public DeviceUnderTest, private FakeChannelHost {
  public:
   explicit FakeDevice(const DeviceOptions& options);
   ~FakeDevice() override;
@@ -36,10 +36,8 @@ class FakeDevice final : public DeviceUnderTest, public FakeChannelHost {
   bool waitInterrupt(unsigned vector, const Deadline& deadline) override {
     return interrupts_.wait(vector, deadline);
   }
+  void wake(unsigned vector) override { interrupts_.raise(vector); }
   void busReset() override;
-
-  // An interrupt without need, which a device may always raise.
-  void raise(unsigned vector) override { interrupts_.raise(vector); }
 
  private:
   struct Watch {
@@ -47,12 +45,14 @@ class FakeDevice final : public DeviceUnderTest, public FakeChannelHost {
     uint32_t serial = 0;  // tells a stale event from one of today's socket
   };
 
+  void raise(unsigned vector) override { interrupts_.raise(vector); }
   const ServerAddress& server() const override { return server_; }
   unsigned vectors() const override { return vectors_; }
   void countGuestError() override { ++guest_errors_; }
   void watch(unsigned channel, int fd, uint32_t events) override;
   void retryLater(unsigned channel) override;
 
+  FakeChannelHost& channelHost() { return *this; }
   uint32_t readDeviceRegister(uint64_t offset) const;
   void writeDeviceRegister(uint64_t offset, uint32_t value);
   void enable();

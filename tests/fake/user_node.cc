@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "user_node.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace lanecall::test {
+namespace {
+
+int errnoOf(uint32_t status) {
+  switch (LANECALL_ERROR(status)) {
+    case LANECALL_ERR_NONE:
+      return 0;
+    case LANECALL_ERR_REFUSED:
+      return ECONNREFUSED;
+    case LANECALL_ERR_UNREACHABLE:
+      return EHOSTUNREACH;
+    case LANECALL_ERR_TIMED_OUT:
+      return ETIMEDOUT;
+    case LANECALL_ERR_RESET:
+      return ECONNRESET;
+    case LANECALL_ERR_ACCESS:
+      return EACCES;
+    case LANECALL_ERR_RESOURCES:
+      return ENOBUFS;
+    default:
+      return EIO;
+  }
+}
+
+// ChannelIo's convention for poll(): -1 is no limit, 0 not to wait.
+Deadline deadlineOf(int timeout_ms) {
+  return timeout_ms < 0 ? Deadline::never() : Deadline::in(timeout_ms);
+}
+
+}  // namespace
+
+class UserChannelIo final : public ChannelIo {
+ public:
+  explicit UserChannelIo(UserNode& node) : node_(node) {}
+  ~UserChannelIo() override { close(); }
+
+  int open() override {
+    channel_ = node_.take();
+    if (!channel_) return -EBUSY;
+    losses_ = node_.losses_;
+    attached_ = false;
+    interrupted_ = false;
+    vector_ = channel_->vector();
+    channel_->open();
+    return 0;
+  }
+
+  int status() override {
+    if (lost()) return -EIO;
+    const uint32_t now = advance();
+    switch (LANECALL_STATE(now)) {
+      case LANECALL_RUNNING:
+        return 0;
+      case LANECALL_ENDED:
+        return -errnoOf(now);
+      default:
+        return -EINPROGRESS;
+    }
+  }
+
+  ssize_t read(void* data, std::size_t size) override {
+    if (lost()) return -EIO;
+    const uint32_t now = advance();  // first: with ENDED comes the last head
+    lanecall_rmb();
+    const __s64 n =
+        channel_->tryRead({static_cast<unsigned char*>(data), size});
+    if (n > 0) return n;
+    if (n < 0) return -EIO;
+    return LANECALL_STATE(now) == LANECALL_ENDED ? -errnoOf(now) : -EAGAIN;
+  }
+
+  ssize_t write(const void* data, std::size_t size) override {
+    if (lost()) return -EIO;
+    const uint32_t now = advance();
+    if (LANECALL_STATE(now) == LANECALL_ENDED) {
+      return errnoOf(now) ? -errnoOf(now) : -EPIPE;
+    }
+    if (LANECALL_STATE(now) != LANECALL_RUNNING) return -EAGAIN;
+    const __s64 n =
+        channel_->tryWrite({static_cast<const unsigned char*>(data), size});
+    return n > 0 ? n : n < 0 ? -EIO : -EAGAIN;
+  }
+
+  int poll(short events, int timeout_ms) override {
+    const Deadline deadline = deadlineOf(timeout_ms);
+    for (;;) {
+      if (interrupted_) return -ECANCELED;
+      if (lost()) return POLLERR | POLLHUP;
+      if (const int ready = readiness(events)) return ready;
+      if (timeout_ms == 0) return 0;
+      if (!arm(events)) continue;
+      if (!node_.device_.waitInterrupt(vector_, deadline)) return 0;
+    }
+  }
+
+  void interrupt() override {
+    interrupted_ = true;
+    node_.device_.wake(vector_);
+  }
+
+  void close() override {
+    if (channel_) node_.giveBack(std::move(channel_));
+  }
+  bool isOpen() const override { return channel_ != nullptr; }
+  std::string name() const override { return "user node"; }
+
+ private:
+  bool lost() const { return node_.losses_ != losses_; }
+
+  // Attaches the rings once the channel is connected.
+  uint32_t advance() {
+    const uint32_t now = channel_->status();
+    if (LANECALL_STATE(now) == LANECALL_READY && !attached_) {
+      attached_ = true;
+      channel_->attach();
+      return channel_->status();
+    }
+    return now;
+  }
+
+  int readiness(short events) {
+    const uint32_t now = advance();
+    int ready = 0;
+    if (LANECALL_STATE(now) == LANECALL_ENDED) {
+      ready |= POLLHUP | (errnoOf(now) ? POLLERR : 0);
+    }
+    if (LANECALL_STATE(now) == LANECALL_RUNNING || ready) {
+      if (channel_->readable()) ready |= events & POLLIN;
+      if (channel_->writable()) ready |= events & POLLOUT;
+    }
+    return ready;
+  }
+
+  // Asks for interrupts; false if what they would tell is there already.
+  bool arm(short events) {
+    if ((events & POLLIN) && lanecall_ring_arm(&channel_->rxIndices()) != 0) {
+      return false;
+    }
+    // While the channel connects TX is empty, and waits for nothing.
+    return !(events & POLLOUT) || channel_->state() != LANECALL_RUNNING ||
+           lanecall_ring_arm_space(&channel_->txIndices(), 1) == 0;
+  }
+
+  UserNode& node_;
+  std::unique_ptr<UserChannel> channel_;
+  unsigned losses_ = 0;
+  unsigned vector_ = 0;
+  bool attached_ = false;
+  std::atomic<bool> interrupted_{false};
+};
+
+UserNode::UserNode(DeviceUnderTest& device, ChannelOptions options)
+    : device_(device),
+      options_(options),
+      used_(device.read32(LANECALL_REG_CHANNELS)) {}
+
+std::unique_ptr<ChannelIo> UserNode::channel() {
+  return std::make_unique<UserChannelIo>(*this);
+}
+
+void UserNode::lose() {
+  ++losses_;
+  for (unsigned v = 0; v < device_.read32(LANECALL_REG_VECTORS); ++v) {
+    device_.wake(v);
+  }
+}
+
+std::unique_ptr<UserChannel> UserNode::take() {
+  std::lock_guard lock(mutex_);
+  std::erase_if(draining_, [this](const auto& channel) {
+    if (LANECALL_STATE(channel->statusRegister()) != LANECALL_CLOSED) {
+      return false;
+    }
+    used_[channel->channel()] = false;
+    return true;
+  });
+  const auto free = std::find(used_.begin(), used_.end(), false);
+  if (free == used_.end()) return nullptr;
+  *free = true;
+  ChannelOptions options = options_;
+  options.channel = static_cast<unsigned>(free - used_.begin());
+  return std::make_unique<UserChannel>(device_, options);
+}
+
+void UserNode::giveBack(std::unique_ptr<UserChannel> channel) {
+  std::lock_guard lock(mutex_);
+  if (LANECALL_STATE(channel->statusRegister()) != LANECALL_CLOSED) {
+    channel->command(LANECALL_CMD_DRAIN);
+  }
+  draining_.push_back(std::move(channel));
+}
+
+}  // namespace lanecall::test
