@@ -85,6 +85,12 @@ class Contract : public ::testing::Test {
   std::unique_ptr<DeviceUnderTest> device_;
 };
 
+// How gtest shows a parameter that has a name.
+// (Names would otherwise hold addresses, which change from run to run.)
+template <typename Named>
+requires requires(const Named& n) { n.name; }
+void PrintTo(const Named& named, std::ostream* out) { *out << named.name; }
+
 // The tests in which it matters what kind of socket it is.
 class ContractOnSockets : public Contract,
                           public ::testing::WithParamInterface<Family> {};

@@ -25,9 +25,7 @@ class Ends : public ContractOnSockets {
 
 INSTANTIATE_TEST_SUITE_P(Over, Ends,
                          ::testing::Values(Family::kUnix, Family::kTcp),
-                         [](const auto& info) {
-                           return info.param == Family::kUnix ? "Unix" : "Tcp";
-                         });
+                         ::testing::PrintToStringParamName());
 
 TEST_P(Ends, ServerClosesAndAllItSentIsInRxBeforeEnded) {
   begin(GetParam());

@@ -1,14 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 // OPEN and ATTACH: connections that come about and that do not, and every bad
 // value that a driver can give.
-#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+#include <filesystem>
 
 #include "contract.h"
 
 namespace lanecall::test {
 namespace {
+
+// Root may connect to any socket; from here on this process, and QEMU that it
+// starts, may not.
+void giveUpOverridingPermissions() {
+  prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) != 0) return;
+  data[0].effective &= ~(1u << CAP_DAC_OVERRIDE);
+  data[0].permitted &= ~(1u << CAP_DAC_OVERRIDE);
+  syscall(SYS_capset, &header, data);
+}
+
+rlim_t firstFreeDescriptor(pid_t pid) {
+  const std::string open = "/proc/" + std::to_string(pid) + "/fd/";
+  rlim_t n = 0;
+  while (std::filesystem::is_symlink(open + std::to_string(n))) ++n;
+  return n;
+}
 
 // Without a server: the address is all there is.
 class Open : public Contract {
@@ -41,6 +67,41 @@ TEST_F(Open, AddressWithNoWayToItIsUnreachable) {
   EXPECT_TRUE(endsWith(*opened(), LANECALL_ERR_UNREACHABLE));
 }
 
+TEST_F(Open, AddressThatTheHostForbidsIsAccess) {
+  giveUpOverridingPermissions();
+  begin();
+  ASSERT_EQ(chmod(dir_.file("server.sock").c_str(), 0), 0);
+  EXPECT_TRUE(endsWith(*opened(), LANECALL_ERR_ACCESS));
+}
+
+TEST_F(Open, HostOutOfDescriptorsIsResources) {
+  begin();
+  UserChannel channel(device());
+  rlimit before;
+  ASSERT_EQ(prlimit(device().host(), RLIMIT_NOFILE, nullptr, &before), 0);
+  // Those that are open go on; the next is one too many.
+  const rlimit none{firstFreeDescriptor(device().host()), before.rlim_max};
+  ASSERT_EQ(prlimit(device().host(), RLIMIT_NOFILE, &none, nullptr), 0);
+  channel.open();
+  ASSERT_EQ(prlimit(device().host(), RLIMIT_NOFILE, &before, nullptr), 0);
+  EXPECT_TRUE(endsWith(channel, LANECALL_ERR_RESOURCES));
+  ASSERT_TRUE(channel.close(soon()));
+  EXPECT_TRUE(worksAnew(channel));
+}
+
+TEST_F(Open, AddressOfAnotherKindOfSocketIsIo) {
+  const std::string path = dir_.file("datagram.sock");
+  Descriptor other(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(
+      bind(other.get(), reinterpret_cast<sockaddr*>(&address), sizeof address),
+      0);
+  beginWithout("unix:" + path);
+  EXPECT_TRUE(endsWith(*opened(), LANECALL_ERR_IO));
+}
+
 TEST_F(Open, ServerThatComesLaterIsFound) {
   beginWithout("unix:" + dir_.file("server.sock"));
   auto channel = opened();
@@ -56,9 +117,7 @@ class OpenBusy : public ContractOnSockets {};
 
 INSTANTIATE_TEST_SUITE_P(Over, OpenBusy,
                          ::testing::Values(Family::kUnix, Family::kTcp),
-                         [](const auto& info) {
-                           return info.param == Family::kUnix ? "Unix" : "Tcp";
-                         });
+                         ::testing::PrintToStringParamName());
 
 TEST_P(OpenBusy, ServerLeavesTheChannelConnectingUntilItAccepts) {
   begin(GetParam(), {}, 0);

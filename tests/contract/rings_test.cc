@@ -12,9 +12,7 @@ class Rings : public ContractOnSockets {};
 
 INSTANTIATE_TEST_SUITE_P(Over, Rings,
                          ::testing::Values(Family::kUnix, Family::kTcp),
-                         [](const auto& info) {
-                           return info.param == Family::kUnix ? "Unix" : "Tcp";
-                         });
+                         ::testing::PrintToStringParamName());
 
 TEST_P(Rings, CarryEverySizeBothWays) {
   begin(GetParam());

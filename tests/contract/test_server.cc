@@ -98,6 +98,13 @@ Bytes Peer::receive(size_t size, const Deadline& deadline) {
   return bytes;
 }
 
+size_t Peer::receiveSome(std::span<unsigned char> into,
+                         const Deadline& deadline) {
+  if (!wait(POLLIN, deadline)) return 0;
+  const ssize_t n = recv(socket_.get(), into.data(), into.size(), MSG_DONTWAIT);
+  return n > 0 ? static_cast<size_t>(n) : 0;
+}
+
 std::optional<Bytes> Peer::receiveToEnd(const Deadline& deadline) {
   Bytes all;
   for (;;) {

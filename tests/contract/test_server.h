@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <ostream>
 #include <span>
 #include <string>
 #include <thread>
@@ -43,6 +44,8 @@ class Peer {
   size_t sendNow(std::span<const unsigned char> bytes);
   // Up to that many; fewer at the end or at the deadline.
   Bytes receive(size_t size, const Deadline& deadline);
+  // What is there, at least one byte; 0 at the end or at the deadline.
+  size_t receiveSome(std::span<unsigned char> into, const Deadline& deadline);
   // All up to the end of the connection; nothing when the deadline passed.
   std::optional<Bytes> receiveToEnd(const Deadline& deadline);
   // Did the connection end, in order or not, by the deadline? Drops bytes.
@@ -62,6 +65,10 @@ class Peer {
 };
 
 enum class Family { kUnix, kTcp };
+
+inline void PrintTo(Family family, std::ostream* out) {
+  *out << (family == Family::kUnix ? "Unix" : "Tcp");
+}
 
 class TestServer {
  public:

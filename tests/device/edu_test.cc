@@ -43,6 +43,7 @@ struct Kind {
   const char* device;
   Irq irq;
 };
+void PrintTo(const Kind& kind, std::ostream* out) { *out << kind.name; }
 
 class EduBase : public ::testing::Test {
  protected:
@@ -128,6 +129,9 @@ TEST_F(EduBase, EngineAddsMsixItsBarsAndExpress) {
   const auto express = edu_->capability(PCI_CAP_ID_EXP);
   ASSERT_TRUE(express);
   EXPECT_TRUE(edu_->config(*express + PCI_EXP_DEVCAP) & PCI_EXP_DEVCAP_FLR);
+  enableEcam(*qemu_);
+  EXPECT_TRUE(edu_->extendedCapability(PCI_EXT_CAP_ID_ERR));
+  EXPECT_TRUE(edu_->extendedCapability(PCI_EXT_CAP_ID_ATS));
 }
 
 // ---- What it does, in every make-up

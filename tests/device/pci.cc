@@ -9,6 +9,8 @@ namespace lanecall::test {
 namespace {
 
 constexpr uint16_t kConfigAddress = 0xcf8, kConfigData = 0xcfc;
+constexpr uint64_t kEcam = 0xb0000000;
+constexpr unsigned kQ35EcamRegister = 0x60;
 
 }  // namespace
 
@@ -32,6 +34,17 @@ std::optional<unsigned> PciFunction::capability(uint8_t id) {
   for (int left = 48; at != 0 && left > 0; --left) {
     if (config(at, 1) == id) return at;
     at = config(at + 1, 1);
+  }
+  return std::nullopt;
+}
+
+std::optional<unsigned> PciFunction::extendedCapability(uint16_t id) {
+  const uint64_t space = kEcam + (uint64_t{bus_} << 20 | slot_ << 15);
+  unsigned at = PCI_CFG_SPACE_SIZE;
+  for (int left = 480; at != 0 && left > 0; --left) {
+    const auto header = static_cast<uint32_t>(qemu_.readMemory(space + at, 4));
+    if (PCI_EXT_CAP_ID(header) == id) return at;
+    at = PCI_EXT_CAP_NEXT(header);
   }
   return std::nullopt;
 }
@@ -109,6 +122,11 @@ void PciFunction::enableMsi(uint64_t word) {
 bool PciFunction::taken(uint64_t word) {
   auto* at = reinterpret_cast<uint32_t*>(qemu_.memory().at(word, 4));
   return __atomic_exchange_n(at, 0, __ATOMIC_SEQ_CST) != 0;
+}
+
+void enableEcam(Qemu& qemu) {
+  PciFunction(qemu, 0, 0)
+      .setConfig(kQ35EcamRegister, 4, static_cast<uint32_t>(kEcam) | 1);
 }
 
 void setUpRootPort(PciFunction& port, unsigned bus, uint32_t base,

@@ -26,6 +26,9 @@ class PciFunction {
   // Offset of a capability in configuration space.
   std::optional<unsigned> capability(uint8_t id);
 
+  // The same in extended configuration space, after enableEcam().
+  std::optional<unsigned> extendedCapability(uint16_t id);
+
   // The BAR's size, 0 if it is not there; leaves the BAR as it was.
   uint64_t barSize(unsigned bar);
   void placeBar(unsigned bar, uint64_t address);
@@ -55,6 +58,9 @@ class PciFunction {
 // Bridges `bus` behind a root port on bus 0, with windows for 32-bit BARs.
 void setUpRootPort(PciFunction& port, unsigned bus, uint32_t base,
                    uint32_t bytes);
+
+// Makes q35's extended configuration space reachable.
+void enableEcam(Qemu& qemu);
 
 }  // namespace lanecall::test
 

@@ -59,6 +59,7 @@ class Qemu {
   // Waits for an event that has come since the last wait for it, or comes.
   bool waitEvent(const std::string& name, const Deadline& deadline);
 
+  pid_t pid() const { return pid_; }
   bool alive();
   std::string said() const;  // its standard error
 

@@ -43,6 +43,7 @@ class QemuDevice final : public DeviceUnderTest {
   bool interrupted(unsigned vector) override;
   bool waitInterrupt(unsigned vector, const Deadline& deadline) override;
   void wake(unsigned vector) override;
+  pid_t host() override { return qemu_->pid(); }
   void busReset() override;
 
   Qemu& qemu() { return *qemu_; }

@@ -7,6 +7,7 @@
 
 #include <lanecall/deadline.h>
 #include <lanecall/device.h>
+#include <sys/types.h>
 
 #include <cstdint>
 #include <memory>
@@ -50,6 +51,9 @@ class DeviceUnderTest {
 
   // As if the vector had been raised without need, which a device may do.
   virtual void wake(unsigned vector) = 0;
+
+  // The process that connects to the server, for limits set on it.
+  virtual pid_t host() = 0;
 
   // What a bus reset does to this device.
   virtual void busReset() = 0;

@@ -9,6 +9,8 @@
 #ifndef LANECALL_TESTS_FAKE_DEVICE_H
 #define LANECALL_TESTS_FAKE_DEVICE_H
 
+#include <unistd.h>
+
 #include <memory>
 #include <mutex>
 #include <set>
@@ -37,6 +39,7 @@ class FakeDevice final : public DeviceUnderTest, private FakeChannelHost {
     return interrupts_.wait(vector, deadline);
   }
   void wake(unsigned vector) override { interrupts_.raise(vector); }
+  pid_t host() override { return getpid(); }
   void busReset() override;
 
  private:
