@@ -2,8 +2,8 @@
 """One QEMU: its command line, its life, and what the guest says.
 
 The guest's first serial port is the kernel's console and goes to a file. The
-second is one end of a socket pair: it carries what the command says, then a
-line with the run's nonce and the command's exit status. QEMU dies with this
+second is one end of a socket pair: it carries what the command says, then a NUL
+byte, the run's nonce and the command's exit status. QEMU dies with this
 process, whatever happens to this process.
 """
 
@@ -106,7 +106,9 @@ class StatusFilter:
     keeps the line that announces its status."""
 
     def __init__(self, nonce, out):
-        self._mark = b"\n" + nonce.encode() + b" "
+        # Begins with a byte that text does not end with, or that byte would be
+        # held back until more comes.
+        self._mark = b"\0" + nonce.encode() + b" "
         self._out = out
         self._held = b""
         self.status = None
