@@ -31,7 +31,7 @@ std::string describeTransport(const TTransportException& error,
       text.starts_with("Frame size has negative value"))
     return to + ": what came is no frame of ours (" + text +
            "); give client and server the same --framing and --protocol";
-  return text;
+  return error.what();
 }
 
 std::string describeProtocol(const TProtocolException& error,

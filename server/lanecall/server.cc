@@ -120,10 +120,10 @@ class Server::Connections
 Server::Server(ServerOptions options, ProcessorMaker maker,
                std::shared_ptr<spdlog::logger> log)
     : options_(std::move(options)),
-      log_(log),
+      log_(std::move(log)),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       connections_(
-          std::make_shared<Connections>(options_, std::move(maker), log)) {
+          std::make_shared<Connections>(options_, std::move(maker), log_)) {
   if (!stop_.valid())
     throw std::system_error(errno, std::generic_category(), "eventfd");
   if (options_.listen.empty())

@@ -14,7 +14,7 @@ using apache::thrift::transport::TTransport;
 using apache::thrift::transport::TTransportException;
 
 // A string up to this size is allocated on its announcement alone.
-constexpr std::uint32_t kTrustedBytes = 1 << 20;
+constexpr std::uint32_t kTrustedBytes = 1 << 17;
 
 // A buffer that a message made larger than this is freed with the message.
 constexpr std::uint32_t kKeptBytes = 1 << 20;
@@ -44,6 +44,7 @@ void BufferedTransport::reset() {
   setReadBuffer(readBuffer_.get(), 0);
   setWriteBuffer(writeBuffer_.get(), kBufferBytes);
   gathered_.reset();
+  gatheredRoom_ = 0;
   received_ = sent_ = 0;
   resetConsumedMessageSize();
 }
@@ -68,7 +69,10 @@ bool BufferedTransport::peek() {
 std::uint32_t BufferedTransport::readEnd() {
   if (!hasBuffered()) {
     setReadBuffer(readBuffer_.get(), 0);
-    gathered_.reset();
+    if (gatheredRoom_ > kKeptBytes) {
+      gathered_.reset();
+      gatheredRoom_ = 0;
+    }
   }
   // What is buffered already belongs to the next message.
   received_ = rBound_ - rBase_;
@@ -103,36 +107,36 @@ std::uint32_t BufferedTransport::readSlow(std::uint8_t* data,
   return give;
 }
 
+void BufferedTransport::growGathered(std::uint32_t room) {
+  auto* more = static_cast<std::uint8_t*>(std::realloc(gathered_.get(), room));
+  if (!more) throw std::bad_alloc();
+  static_cast<void>(gathered_.release());
+  gathered_.reset(more);
+  gatheredRoom_ = room;
+}
+
 // A protocol that brings no storage is about to read a string of *size bytes,
 // all of which must come. A long one is gathered here, in memory that grows
 // with what arrives; for the rest the protocol calls readAll().
 const std::uint8_t* BufferedTransport::borrowSlow(std::uint8_t* data,
                                                   std::uint32_t* size) {
-  if (data || *size <= kTrustedBytes) return nullptr;
+  if (data || *size <= kTrustedBytes || is_in_gathered()) return nullptr;
   checkReadBytesAvailable(*size);
-  std::unique_ptr<std::uint8_t, Free> gathered;
-  std::uint32_t room = 0;
   std::uint32_t have = 0;
   while (have < *size) {
-    if (have == room) {
-      room = std::min(*size, std::max(2 * room, kTrustedBytes));
-      auto* more =
-          static_cast<std::uint8_t*>(std::realloc(gathered.get(), room));
-      if (!more) throw std::bad_alloc();
-      static_cast<void>(gathered.release());
-      gathered.reset(more);
-    }
-    // Never beyond the string: what follows it goes through the buffer.
-    std::uint32_t want = std::min(room, *size) - have;
+    if (have == gatheredRoom_)
+      growGathered(std::min(*size, std::max(2 * gatheredRoom_, kTrustedBytes)));
+    // Never beyond the string: what follows it goes through the buffer. What
+    // is buffered is less than the string, and fits the first piece of room.
+    std::uint32_t want = std::min(gatheredRoom_, *size) - have;
     std::uint32_t got = hasBuffered()
-                            ? readSlow(gathered.get(), rBound_ - rBase_)
-                            : receive(gathered.get() + have, want);
+                            ? readSlow(gathered_.get(), rBound_ - rBase_)
+                            : receive(gathered_.get() + have, want);
     if (got == 0)
       throw TTransportException(TTransportException::END_OF_FILE,
                                 getOrigin() + ": ended inside a message");
     have += got;
   }
-  gathered_ = std::move(gathered);
   setReadBuffer(gathered_.get(), have);
   *size = have;
   return rBase_;
@@ -142,7 +146,7 @@ void BufferedTransport::writeSlow(const std::uint8_t* data,
                                   std::uint32_t size) {
   std::uint8_t* start = writeBuffer_.get();
   std::uint32_t have = wBase_ - start;
-  if (have + static_cast<std::uint64_t>(size) < 2 * kBufferBytes) {
+  if (have + static_cast<std::uint64_t>(size) < 2ULL * kBufferBytes) {
     // Fill, send one whole buffer, keep the rest.
     std::uint32_t fill = wBound_ - wBase_;
     std::memcpy(wBase_, data, fill);

@@ -66,13 +66,21 @@ class BufferedTransport
   };
 
   void reset();
+  // A long string was borrowed, and not all of it consumed.
+  bool is_in_gathered() const {
+    return hasBuffered() && gathered_ && rBase_ >= gathered_.get() &&
+           rBase_ < gathered_.get() + gatheredRoom_;
+  }
+  void growGathered(std::uint32_t room);
   std::uint32_t receive(std::uint8_t* data, std::uint32_t size);
   void send(const std::uint8_t* data, std::uint32_t size);
 
   std::shared_ptr<apache::thrift::transport::TTransport> under_;
   std::unique_ptr<std::uint8_t[]> readBuffer_;
   std::unique_ptr<std::uint8_t[]> writeBuffer_;
+  // A long string; up to a size it is kept for the next.
   std::unique_ptr<std::uint8_t, Free> gathered_;
+  std::uint32_t gatheredRoom_ = 0;
   // Bytes of this message taken from below, and given to it. A 64-bit count
   // of bytes moved does not wrap.
   std::uint64_t received_ = 0;

@@ -18,6 +18,7 @@ TPcieTransport::TPcieTransport(const std::string& path,
                                Configuration configuration,
                                std::uint32_t txRingBytes,
                                std::uint32_t rxRingBytes)
-    : StreamTransport(node(path, txRingBytes, rxRingBytes), configuration) {}
+    : StreamTransport(node(path, txRingBytes, rxRingBytes),
+                      std::move(configuration)) {}
 
 }  // namespace lanecall

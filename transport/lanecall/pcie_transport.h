@@ -29,7 +29,7 @@ class TPcieTransport : public StreamTransport {
   // On something that behaves like a node: a test's device.
   explicit TPcieTransport(std::unique_ptr<ChannelIo> io,
                           Configuration configuration = nullptr)
-      : StreamTransport(std::move(io), configuration) {}
+      : StreamTransport(std::move(io), std::move(configuration)) {}
 
  protected:
   bool isDevice() const override { return true; }
