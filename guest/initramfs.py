@@ -173,6 +173,8 @@ def python_layer():
     layer.links["/usr/bin/python3"] = version
     add_python_tree(layer, f"/usr/lib/{version}")
     add_python_tree(layer, "/usr/lib/python3/dist-packages/thrift")
+    six = "/usr/lib/python3/dist-packages/six.py"  # which thrift imports
+    layer.add(six, six)
     return layer
 
 
