@@ -50,6 +50,7 @@ void lanecall_minor_put(struct lanecall_device *ldev)
 {
 	if (ldev->dev.devt)
 		ida_free(&lanecall_minors, MINOR(ldev->dev.devt));
+	ldev->dev.devt = 0;
 }
 
 static int __init lanecall_init(void)

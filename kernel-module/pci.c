@@ -260,6 +260,8 @@ static void lanecall_remove(struct pci_dev *pdev)
 	unsigned int i;
 
 	cdev_device_del(&ldev->cdev, &ldev->dev);
+	/* Files may stay open; the device that comes back is to have its name. */
+	lanecall_minor_put(ldev);
 	lanecall_engine_stop(ldev);
 	for (i = 0; i < ldev->slot_count; i++)
 		cancel_delayed_work_sync(&ldev->slots[i].reap);

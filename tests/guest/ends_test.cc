@@ -174,10 +174,12 @@ void expect_all_end(const std::function<void()>& take_away) {
   });
   EXPECT_TRUE(eventually([&] { return started == 3; }));
   // The writer has filled its ring when its channel's counter stands still.
-  EXPECT_TRUE(eventually([] {
-    long before = sysfs_number("channel1/tx_bytes");
+  std::string number = std::to_string(info_of(writing.get()).channel);
+  EXPECT_TRUE(eventually([&number] {
+    long before = sysfs_number("channel" + number + "/tx_bytes");
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    return before > 0 && sysfs_number("channel1/tx_bytes") == before;
+    return before > 0 &&
+           sysfs_number("channel" + number + "/tx_bytes") == before;
   }));
   take_away();
   reader.join();
@@ -198,13 +200,15 @@ void expect_works() {
 TEST(Ends, UnbindingEndsEveryChannelAndBindingBringsTheDeviceBack) {
   std::string pci = pci_folder();
   std::string address = pci.substr(pci.rfind('/') + 1);
+  Fd old = open_channel(kPeer, O_NONBLOCK);
   expect_all_end([&] {
     EXPECT_TRUE(write_file("/sys/bus/pci/drivers/lanecall/unbind", address));
     EXPECT_EQ(::open(kPeer, O_RDWR), -1);
     EXPECT_EQ(errno, ENOENT);
   });
   EXPECT_TRUE(write_file("/sys/bus/pci/drivers/lanecall/bind", address));
-  expect_works();
+  expect_works();  // under the same name, although old is still open
+  expect_dead(old.get());
   EXPECT_TRUE(all_channels_free());
 }
 
