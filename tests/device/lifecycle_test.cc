@@ -2,6 +2,8 @@
 // Devices that are reset, unplugged and plugged again, and two of them at once.
 #include <linux/pci_regs.h>
 
+#include <cstring>
+
 #include "contract.h"
 #include "qemu_device.h"
 
@@ -141,6 +143,84 @@ TEST_P(Removal, DoesNotWaitForAFactorialInFlight) {
   expectUnplugged();
   qemu_->clockStep(200'000'000);
   EXPECT_TRUE(qemu_->alive());
+}
+
+// A vCPU's access finds its way to the device while another vCPU powers the
+// slot off, and arrives when the device is gone. Here one write does both: it
+// begins at the slot's control register and goes on into the BAR behind it, as
+// found when the write began.
+struct LateAccess {
+  const char* name;
+  bool engine;  // in BAR 2; else BAR 0
+  uint64_t offset;
+  unsigned width;
+  uint32_t value;
+};
+
+void PrintTo(const LateAccess& access, std::ostream* out) {
+  *out << access.name;
+}
+
+class RemovalUnder : public Lifecycle,
+                     public ::testing::WithParamInterface<LateAccess> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    A, RemovalUnder,
+    ::testing::Values(LateAccess{"Reset", true, LANECALL_REG_CONTROL, 4, 0},
+                      LateAccess{"Enable", true, LANECALL_REG_CONTROL, 4, 1},
+                      LateAccess{"Open", true, 0x1080, 4, LANECALL_CMD_OPEN},
+                      LateAccess{"Vector", true, 0x1088, 4, 1},
+                      LateAccess{"Doorbell", true, 0x20000, 4, 1},
+                      LateAccess{"Factorial", false, 0x08, 4, 5},
+                      LateAccess{"Transfer", false, 0x98, 8, 1}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_P(RemovalUnder, IsSurvived) {
+  constexpr uint32_t kBehind = static_cast<uint32_t>(kEcamEnd);
+  const LateAccess access = GetParam();
+  listen();
+  qemu_ = std::make_shared<Qemu>(QemuOptions{
+      {"-device",
+       "pxb-pcie,id=pxb,bus=pcie.0,bus_nr=" + std::to_string(kLastEcamBus),
+       "-device", "pcie-root-port,id=rp,bus=pxb,chassis=1,slot=1,addr=1f.7",
+       "-device",
+       QemuDevice::argument({.rpc = server().rpc()}) + ",id=dut,bus=rp"}});
+  enableEcam(*qemu_);
+  port_ = std::make_unique<PciFunction>(*qemu_, kLastEcamBus, 31, 7);
+  setUpRootPort(*port_, kLastEcamBus + 1, kBehind, kWindowBytes);
+  const uint32_t other = kBehind + (64 << 20);
+  use(std::make_unique<QemuDevice>(
+      qemu_, PciPlace{.bus = kLastEcamBus + 1,
+                      .slot = 0,
+                      .bars = access.engine ? other : kBehind,
+                      .bar2 = access.engine ? kBehind : other}));
+  enableEngine(device());
+  Call c = call();
+  ASSERT_TRUE(works(c));
+
+  // What lies between is written as it is; a BAR's words before the last one
+  // come as pairs, which no register but the DMA engine's takes.
+  const uint64_t from = port_->ecam() + slotControl();
+  Bytes bytes(kEcamEnd + access.offset + access.width - from);
+  for (uint64_t at = from; at < kEcamEnd; at += 4) {
+    const uint64_t word = qemu_->readMemory(at, 4);
+    std::memcpy(&bytes[at - from], &word, 4);
+  }
+  const uint32_t off = PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_PCC;
+  std::memcpy(bytes.data(), &off, 4);
+  std::memcpy(&bytes[bytes.size() - access.width], &access.value, 4);
+  std::string command = "write " + std::to_string(from) + " " +
+                        std::to_string(bytes.size()) + " 0x";
+  for (unsigned char byte : bytes) {
+    command += "0123456789abcdef"[byte >> 4];
+    command += "0123456789abcdef"[byte & 15];
+  }
+  qemu_->qtest(command);
+
+  expectUnplugged();
+  EXPECT_TRUE(c.peer.waitEnd(soon()));
+  qemu_->clockStep(200'000'000);  // a transfer's timer would be over
+  EXPECT_TRUE(qemu_->alive()) << qemu_->said();
 }
 
 TEST_F(Lifecycle, ManyRemovalsLeakNoConnection) {

@@ -10,7 +10,9 @@ namespace {
 
 constexpr uint16_t kConfigAddress = 0xcf8, kConfigData = 0xcfc;
 constexpr uint64_t kEcam = 0xb0000000;
-constexpr unsigned kQ35EcamRegister = 0x60;
+constexpr unsigned kQ35EcamRegister = 0x60, kEcam64MiB = 2 << 1;
+
+static_assert(kEcam + (uint64_t{kLastEcamBus + 1} << 20) == kEcamEnd);
 
 }  // namespace
 
@@ -38,11 +40,14 @@ std::optional<unsigned> PciFunction::capability(uint8_t id) {
   return std::nullopt;
 }
 
+uint64_t PciFunction::ecam() const {
+  return kEcam + (uint64_t{bus_} << 20 | devfn_ << 12);
+}
+
 std::optional<unsigned> PciFunction::extendedCapability(uint16_t id) {
-  const uint64_t space = kEcam + (uint64_t{bus_} << 20 | slot_ << 15);
   unsigned at = PCI_CFG_SPACE_SIZE;
   for (int left = 480; at != 0 && left > 0; --left) {
-    const auto header = static_cast<uint32_t>(qemu_.readMemory(space + at, 4));
+    const auto header = static_cast<uint32_t>(qemu_.readMemory(ecam() + at, 4));
     if (PCI_EXT_CAP_ID(header) == id) return at;
     at = PCI_EXT_CAP_NEXT(header);
   }
@@ -126,7 +131,8 @@ bool PciFunction::taken(uint64_t word) {
 
 void enableEcam(Qemu& qemu) {
   PciFunction(qemu, 0, 0)
-      .setConfig(kQ35EcamRegister, 4, static_cast<uint32_t>(kEcam) | 1);
+      .setConfig(kQ35EcamRegister, 4,
+                 static_cast<uint32_t>(kEcam) | kEcam64MiB | 1);
 }
 
 void setUpRootPort(PciFunction& port, unsigned bus, uint32_t base,

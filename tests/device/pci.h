@@ -16,12 +16,15 @@ namespace lanecall::test {
 // pair for the whole machine: its accesses are serialised by the caller.
 class PciFunction {
  public:
-  PciFunction(Qemu& qemu, unsigned bus, unsigned slot)
-      : qemu_(qemu), bus_(bus), slot_(slot) {}
+  PciFunction(Qemu& qemu, unsigned bus, unsigned slot, unsigned function = 0)
+      : qemu_(qemu), bus_(bus), devfn_(slot << 3 | function) {}
 
   uint32_t config(unsigned offset, unsigned width = 4);
   void setConfig(unsigned offset, unsigned width, uint32_t value);
   bool present() { return config(0) != 0xffffffff; }
+
+  // Its address in memory, after enableEcam().
+  uint64_t ecam() const;
 
   // Offset of a capability in configuration space.
   std::optional<unsigned> capability(uint8_t id);
@@ -47,11 +50,11 @@ class PciFunction {
 
  private:
   uint32_t selector(unsigned offset) const {
-    return 0x80000000u | bus_ << 16 | slot_ << 11 | (offset & 0xfc);
+    return 0x80000000u | bus_ << 16 | devfn_ << 8 | (offset & 0xfc);
   }
 
   Qemu& qemu_;
-  const unsigned bus_, slot_;
+  const unsigned bus_, devfn_;
   uint64_t bars_[6] = {};
 };
 
@@ -59,8 +62,12 @@ class PciFunction {
 void setUpRootPort(PciFunction& port, unsigned bus, uint32_t base,
                    uint32_t bytes);
 
-// Makes q35's extended configuration space reachable.
+// Makes q35's extended configuration space reachable, of buses 0 to 63.
 void enableEcam(Qemu& qemu);
+
+// Where that space ends: here it can be followed by something else.
+constexpr uint64_t kEcamEnd = 0xb4000000;
+constexpr unsigned kLastEcamBus = 63;
 
 }  // namespace lanecall::test
 

@@ -188,6 +188,15 @@ static void block_write(LanecallChannel *ch, hwaddr offset, uint32_t value)
 
 /* ---- The BAR ----------------------------------------------------------- */
 
+/*
+ * A vCPU's access that has found the BAR waits for the big lock, and may get it
+ * when another vCPU has removed the device.
+ */
+static bool is_access_to_nothing(const LanecallEngine *engine)
+{
+    return !lanecall_present(engine);
+}
+
 static LanecallChannel *channel_of_block(LanecallEngine *engine, hwaddr offset)
 {
     hwaddr n = (offset - CHANNEL_OFFSET) / CHANNEL_STRIDE;
@@ -200,7 +209,8 @@ static uint64_t bar_read(void *opaque, hwaddr offset, unsigned size)
     LanecallEngine *engine = opaque;
     LanecallChannel *ch;
 
-    if (!is_valid_access(offset, size) || offset >= DOORBELL_OFFSET) {
+    if (is_access_to_nothing(engine) || !is_valid_access(offset, size) ||
+        offset >= DOORBELL_OFFSET) {
         return 0;
     }
     if (offset < CHANNEL_OFFSET) {
@@ -227,7 +237,7 @@ static void bar_write(void *opaque, hwaddr offset, uint64_t value,
     LanecallChannel *ch;
     bool entered;
 
-    if (!is_valid_access(offset, size)) {
+    if (is_access_to_nothing(engine) || !is_valid_access(offset, size)) {
         return;
     }
     entered = lanecall_enter(engine);
