@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a channel ends: the server closes, resets or stalls; the driver drains or
 // closes.
+#include <algorithm>
 #include <cstring>
 
 #include "contract.h"
@@ -104,6 +105,59 @@ TEST_P(Ends, SendThatFailsShowsTheEndThatAFullRxHid) {
   }
   EXPECT_EQ(c->state(), uint32_t{LANECALL_ENDED});
   EXPECT_EQ(c->read(5000, soon()), bytes);
+}
+
+// The driver's next doorbell is for both rings, so that the send meets the end
+// of the connection before a receive does.
+class EndsBehindAFullRx : public Ends {
+ protected:
+  // RX is full, and the socket holds 1000 bytes more.
+  Call full() {
+    Call c = call({.rx_shift = 12});
+    bytes_ = someBytes(4096 + 1000);
+    EXPECT_TRUE(c.peer.send(bytes_, soon()));
+    EXPECT_TRUE(eventually(
+        [&] { return lanecall_get32(&c->index().rx_producer.head) == 4096; }));
+    return c;
+  }
+  void sendAndMakeRoom(UserChannel& channel) {
+    lanecall_ring& tx = channel.txIndices();
+    channel.tx().store(tx.own, someBytes(100));
+    lanecall_ring_publish(&tx, 100);
+    Bytes got(4096);
+    EXPECT_EQ(channel.tryRead(got), 4096);  // rings
+    EXPECT_TRUE(std::equal(got.begin(), got.end(), bytes_.begin()));
+  }
+  void expectTheRest(UserChannel& channel) {
+    EXPECT_EQ(channel.read(2000, soon()),
+              Bytes(bytes_.begin() + 4096, bytes_.end()));
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Over, EndsBehindAFullRx,
+                         ::testing::Values(Family::kUnix, Family::kTcp),
+                         ::testing::PrintToStringParamName());
+
+TEST_P(EndsBehindAFullRx, AResetMetByASendIsNoOrderlyEnd) {
+  begin(GetParam());
+  Call c = full();
+  ASSERT_TRUE(c->write(someBytes(10), soon()));  // what the server never reads
+  ASSERT_TRUE(eventually([&] {
+    return lanecall_get32(&c->index().tx_consumer.tail) == c->txIndices().own;
+  }));
+  c.peer.abort();
+  sendAndMakeRoom(*c);
+  EXPECT_TRUE(endsWith(*c, LANECALL_ERR_RESET));
+  expectTheRest(*c);
+}
+
+TEST_P(EndsBehindAFullRx, AnOrderlyEndMetByASendIsNoReset) {
+  begin(GetParam());
+  Call c = full();
+  c.peer.close();
+  sendAndMakeRoom(*c);
+  EXPECT_TRUE(endsWith(*c, LANECALL_ERR_NONE));
+  expectTheRest(*c);
 }
 
 TEST_P(Ends, SendThatFailsDoesNotDropWhatCameBefore) {

@@ -273,7 +273,7 @@ FakeChannel::Moved FakeChannel::sendOnce() {
   return Moved::kSome;
 }
 
-FakeChannel::Moved FakeChannel::receiveOnce() {
+FakeChannel::Moved FakeChannel::receiveOnce(uint32_t error_at_end) {
   __s64 space = lanecall_ring_space(&rx_);
   if (space == 0) space = lanecall_ring_arm_space(&rx_, rx_.size / 2);
   if (space < 0) return end(LANECALL_ERR_PROTOCOL), Moved::kEnd;
@@ -286,7 +286,7 @@ FakeChannel::Moved FakeChannel::receiveOnce() {
     if (errno == EAGAIN || errno == EINTR) return Moved::kNothing;
     return end(errorOf(errno)), Moved::kEnd;
   }
-  if (got == 0) return end(LANECALL_ERR_NONE), Moved::kEnd;
+  if (got == 0) return end(error_at_end), Moved::kEnd;
   const bool tell = lanecall_ring_publish(&rx_, static_cast<uint32_t>(got));
   if (got == space) {
     // Full: says so before the interrupt, so that whoever is woken by it and
@@ -299,13 +299,16 @@ FakeChannel::Moved FakeChannel::receiveOnce() {
   return Moved::kSome;
 }
 
-// What the server had sent before is not lost with the connection.
+// What the server had sent before is not lost with the connection. Behind it
+// is an orderly end only if the server had closed before the send; else the
+// send took the error from the socket.
 void FakeChannel::sendFailed(int error) {
+  const uint32_t at_end = error == EPIPE ? LANECALL_ERR_NONE : errorOf(error);
   if (state() == LANECALL_RUNNING) {
     rx_full_ = false;
     Moved moved;
     do {
-      moved = receiveOnce();
+      moved = receiveOnce(at_end);
     } while (moved == Moved::kSome);
     if (moved == Moved::kEnd) return;
   }
@@ -322,13 +325,13 @@ void FakeChannel::watchWhatIsNeeded() {
 
 // The connection is over. In DRAINING nobody is left to ask why, unless the
 // driver is to blame.
-void FakeChannel::end(int error) {
+void FakeChannel::end(uint32_t error) {
   const bool blame =
       error == LANECALL_ERR_PROTOCOL || error == LANECALL_ERR_DMA;
   if (blame) host_.countGuestError();
   if (state() == LANECALL_DRAINING && !blame) return close();
   disconnect();
-  setStatus(LANECALL_ENDED, static_cast<uint32_t>(error));
+  setStatus(LANECALL_ENDED, error);
 }
 
 void FakeChannel::close() {

@@ -69,11 +69,11 @@ class FakeChannel {
   void breach();
 
   Moved sendOnce();
-  Moved receiveOnce();
+  Moved receiveOnce(uint32_t error_at_end = LANECALL_ERR_NONE);
   void sendFailed(int error);
   void watchWhatIsNeeded();
 
-  void end(int error);
+  void end(uint32_t error);
   void close();
   void setStatus(uint32_t state, uint32_t error = LANECALL_ERR_NONE);
   void disconnect();

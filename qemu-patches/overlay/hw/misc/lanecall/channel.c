@@ -299,6 +299,17 @@ static void on_writable(void *opaque)
     lanecall_leave(ch->engine, entered);
 }
 
+/*
+ * The server's end of the stream, met behind what was salvaged. A connection
+ * that broke looks the same here, since the send that failed took the error;
+ * EPIPE alone says that the server had closed before.
+ */
+static uint32_t error_at_end(const LanecallChannel *ch)
+{
+    return ch->send_error == EPIPE ? LANECALL_ERR_NONE
+                                   : error_of_errno(ch->send_error);
+}
+
 /* The error a channel ends with whose send failed, after receiving the rest. */
 static uint32_t salvage_rest(LanecallChannel *ch)
 {
@@ -316,7 +327,7 @@ static uint32_t salvage_rest(LanecallChannel *ch)
         }
         got = lanecall_rx_receive(ch, room);
         if (got == 0) {
-            return LANECALL_ERR_NONE;
+            return error_at_end(ch);
         }
         if (got == -EAGAIN) {
             break;
