@@ -217,6 +217,7 @@ static void send_failed(LanecallChannel *ch, int error)
         close_channel(ch);
     } else {
         ch->send_error = error;
+        ch->salvage_left = SALVAGE_CALLS;
         qemu_bh_schedule(ch->salvage);
     }
 }
@@ -310,42 +311,45 @@ static uint32_t error_at_end(const LanecallChannel *ch)
                                    : error_of_errno(ch->send_error);
 }
 
-/* The error a channel ends with whose send failed, after receiving the rest. */
-static uint32_t salvage_rest(LanecallChannel *ch)
+/* At most one receive. Is that all, with @error the one to end with? */
+static bool salvage_some(LanecallChannel *ch, uint32_t *error)
 {
-    unsigned calls;
+    int64_t room = lanecall_rx_room(ch);
+    ssize_t got = -EAGAIN;
 
-    for (calls = 0; calls < SALVAGE_CALLS; calls++) {
-        int64_t room = lanecall_rx_room(ch);
-        ssize_t got;
-
-        if (room < 0) {
-            return LANECALL_ERR_PROTOCOL;
-        }
-        if (room == 0) {
-            break;
-        }
-        got = lanecall_rx_receive(ch, room);
-        if (got == 0) {
-            return error_at_end(ch);
-        }
-        if (got == -EAGAIN) {
-            break;
-        }
-        if (got < 0) {
-            return error_of_errno(-got);
-        }
+    if (room < 0) {
+        *error = LANECALL_ERR_PROTOCOL;
+        return true;
     }
-    return error_of_errno(ch->send_error);
+    if (room > 0) {
+        got = lanecall_rx_receive(ch, room);
+    }
+    if (got > 0 && --ch->salvage_left) {
+        return false;
+    }
+    if (got == 0) {
+        *error = error_at_end(ch);
+    } else if (got > 0 || got == -EAGAIN) {
+        *error = error_of_errno(ch->send_error);
+    } else {
+        *error = error_of_errno(-got);
+    }
+    return true;
 }
 
+/* A receive each time, so that others have their turns in between. */
 static void on_salvage(void *opaque)
 {
     LanecallChannel *ch = opaque;
     bool entered = lanecall_enter(ch->engine);
+    uint32_t error;
 
     if (map_index_or_end(ch)) {
-        end_channel(ch, salvage_rest(ch));
+        if (salvage_some(ch, &error)) {
+            end_channel(ch, error);
+        } else {
+            qemu_bh_schedule(ch->salvage);
+        }
         unmap_index(ch);
     }
     lanecall_leave(ch->engine, entered);

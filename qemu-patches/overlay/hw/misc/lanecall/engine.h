@@ -172,6 +172,7 @@ struct LanecallChannel {
     bool want_write; /* TX has bytes that the socket did not take yet */
     int send_error; /* errno of the send that failed, 0 if none did */
     QEMUBH *salvage; /* moves what is still to be received after that */
+    unsigned salvage_left; /* how many receives at most */
 };
 
 void lanecall_channel_init(LanecallChannel *ch, LanecallEngine *engine,
