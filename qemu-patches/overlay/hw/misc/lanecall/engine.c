@@ -33,7 +33,36 @@ bool lanecall_enter(LanecallEngine *engine)
     bool entered = guard->engaged_in_io;
 
     guard->engaged_in_io = true;
+    engine->at_work = true;
     return entered;
+}
+
+static void free_channels(LanecallEngine *engine)
+{
+    unsigned i;
+
+    for (i = 0; i < engine->channels; i++) {
+        lanecall_channel_destroy(&engine->channel[i]);
+    }
+    g_free(engine->channel);
+    engine->channel = NULL;
+    engine->any_pending = false;
+    engine->free_due = false;
+    lanecall_server_free(engine->server);
+    engine->server = NULL;
+    g_free(engine->name);
+    engine->name = NULL;
+}
+
+/* What came in the middle of the work and had to wait for its end. */
+static void catch_up(LanecallEngine *engine)
+{
+    engine->at_work = false;
+    if (engine->free_due) {
+        free_channels(engine);
+    } else if (engine->reset_due) {
+        lanecall_engine_reset(engine);
+    }
 }
 
 static void raise_vector(PCIDevice *pdev, unsigned vector)
@@ -69,6 +98,7 @@ void lanecall_leave(LanecallEngine *engine, bool entered)
 {
     PCIDevice *pdev = engine->pdev;
 
+    catch_up(engine);
     if (engine->any_pending) {
         raise_pending(engine);
     }
@@ -112,6 +142,7 @@ void lanecall_engine_reset(LanecallEngine *engine)
 {
     unsigned i;
 
+    engine->reset_due = false;
     for (i = 0; i < engine->channels; i++) {
         lanecall_channel_reset(&engine->channel[i]);
     }
@@ -128,7 +159,11 @@ void lanecall_reset(LanecallEngine *engine)
 {
     if (lanecall_present(engine)) {
         lanecall_pcie_reset(engine->pdev);
-        lanecall_engine_reset(engine);
+        if (engine->at_work) {
+            engine->reset_due = true;
+        } else {
+            lanecall_engine_reset(engine);
+        }
     }
 }
 
@@ -239,22 +274,15 @@ fail_server:
 
 void lanecall_unrealize(LanecallEngine *engine)
 {
-    unsigned i;
-
     if (!lanecall_present(engine)) {
         return;
     }
-    for (i = 0; i < engine->channels; i++) {
-        lanecall_channel_destroy(&engine->channel[i]);
-    }
-    g_free(engine->channel);
-    engine->channel = NULL;
-    engine->any_pending = false;
     msix_uninit_exclusive_bar(engine->pdev);
     lanecall_pcie_exit(engine->pdev);
     unblock_migration(engine);
-    lanecall_server_free(engine->server);
-    engine->server = NULL;
-    g_free(engine->name);
-    engine->name = NULL;
+    if (engine->at_work) {
+        engine->free_due = true;
+    } else {
+        free_channels(engine);
+    }
 }

@@ -17,6 +17,12 @@
  * lanecall_leave(), after which nothing may be touched; and every way in, a
  * register access, an event of a socket, a timer, lies between enter and leave,
  * which hold the device's re-entrancy guard.
+ *
+ * An IOMMU raises interrupts too, when it has a fault to tell of: translating
+ * any address can come back like that, in the middle of the work. The guard
+ * stops register accesses; a reset and the freeing of the channels wait for
+ * lanecall_leave(). The device outlives the work: the address space of its own
+ * DMA refers to it until an RCU callback, which needs the big lock.
  */
 #ifndef HW_MISC_LANECALL_ENGINE_H
 #define HW_MISC_LANECALL_ENGINE_H

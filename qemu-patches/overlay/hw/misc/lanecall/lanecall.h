@@ -43,6 +43,11 @@ typedef struct LanecallEngine {
     uint32_t generation;
     uint32_t guest_errors;
 
+    /* Is code at work, and what has it to do at its end? See engine.h. */
+    bool at_work;
+    bool reset_due;
+    bool free_due;
+
     /* Vectors to be raised when the code at work has come to its end. */
     DECLARE_BITMAP(pending, LANECALL_MAX_VECTORS);
     bool any_pending;
