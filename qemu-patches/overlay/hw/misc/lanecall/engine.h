@@ -18,8 +18,9 @@
  * register access, an event of a socket, a timer, lies between enter and leave,
  * which hold the device's re-entrancy guard.
  *
- * An IOMMU raises interrupts too, when it has a fault to tell of: translating
- * any address can come back like that, in the middle of the work. The guard
+ * An IOMMU with a fault to tell of writes to such addresses too: its report, an
+ * interrupt. Translating any address can come back like that, in the middle of
+ * the work. The guard
  * stops register accesses; a reset and the freeing of the channels wait for
  * lanecall_leave(). The device outlives the work: the address space of its own
  * DMA refers to it until an RCU callback, which needs the big lock.
