@@ -252,6 +252,21 @@ TEST_P(Ends, ServerGoneWhileDrainingCloses) {
   EXPECT_TRUE(worksAnew(*c));
 }
 
+// Neither readable nor writable, but hung up. TCP knows no such state.
+class HungUp : public Contract {};
+
+TEST_F(HungUp, FullSocketEndsDraining) {
+  begin();
+  server().limitReceiveBuffers();
+  Call c = call({.tx_shift = 23});
+  ASSERT_EQ(c->tryWrite(someBytes(kStuffed)), __s64{kStuffed});
+  c->command(LANECALL_CMD_DRAIN);
+  ASSERT_TRUE(c->waitFor(LANECALL_DRAINING, soon()));
+  ASSERT_EQ(shutdown(c.peer.fd(), SHUT_RDWR), 0);
+  EXPECT_TRUE(isClosed(*c));
+  EXPECT_TRUE(worksAnew(*c));
+}
+
 TEST_P(Ends, CloseDropsWhatIsInTx) {
   begin(GetParam());
   Call c = stuffed();

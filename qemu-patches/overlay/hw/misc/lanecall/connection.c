@@ -10,6 +10,7 @@
  */
 #include "qemu/osdep.h"
 #include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
@@ -30,8 +31,18 @@ static void set_nodelay(const LanecallConnection *conn)
     setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
+static void drop_epoll(LanecallConnection *conn)
+{
+    if (conn->epoll >= 0) {
+        qemu_set_fd_handler(conn->epoll, NULL, NULL, NULL);
+        close(conn->epoll);
+        conn->epoll = -1;
+    }
+}
+
 static void drop_socket(LanecallConnection *conn)
 {
+    drop_epoll(conn);
     if (conn->fd >= 0) {
         qemu_set_fd_handler(conn->fd, NULL, NULL, NULL);
         close(conn->fd);
@@ -137,6 +148,7 @@ void lanecall_connection_init(LanecallConnection *conn,
                               void *opaque)
 {
     conn->fd = -1;
+    conn->epoll = -1;
     conn->server = server;
     conn->retry = timer_new_ms(QEMU_CLOCK_REALTIME, on_retry, conn);
     conn->connected = connected;
@@ -156,12 +168,39 @@ int lanecall_connection_start(LanecallConnection *conn)
     return try_addresses(conn);
 }
 
+/*
+ * A Unix socket that the server has shut down, with its queue full, is hung up
+ * but not writable. The main loop wakes up for that at once and calls nobody
+ * who waits for writable alone, again and again. An epoll of the socket is
+ * readable then, and a send finds out the rest. Without one, it is as above.
+ */
+static bool watch_by_epoll(LanecallConnection *conn, IOHandler *writable)
+{
+    struct epoll_event event = { .events = EPOLLOUT };
+
+    conn->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (conn->epoll < 0) {
+        return false;
+    }
+    if (epoll_ctl(conn->epoll, EPOLL_CTL_ADD, conn->fd, &event) < 0) {
+        drop_epoll(conn);
+        return false;
+    }
+    qemu_set_fd_handler(conn->fd, NULL, NULL, NULL);
+    qemu_set_fd_handler(conn->epoll, writable, NULL, conn->opaque);
+    return true;
+}
+
 void lanecall_connection_watch(LanecallConnection *conn, IOHandler *readable,
                                IOHandler *writable)
 {
-    if (readable != conn->readable || writable != conn->writable) {
-        conn->readable = readable;
-        conn->writable = writable;
+    if (readable == conn->readable && writable == conn->writable) {
+        return;
+    }
+    conn->readable = readable;
+    conn->writable = writable;
+    drop_epoll(conn);
+    if (readable || !writable || !watch_by_epoll(conn, writable)) {
         qemu_set_fd_handler(conn->fd, readable, writable, conn->opaque);
     }
 }

@@ -20,10 +20,10 @@
  *
  * An IOMMU with a fault to tell of writes to such addresses too: its report, an
  * interrupt. Translating any address can come back like that, in the middle of
- * the work. The guard
- * stops register accesses; a reset and the freeing of the channels wait for
- * lanecall_leave(). The device outlives the work: the address space of its own
- * DMA refers to it until an RCU callback, which needs the big lock.
+ * the work. The guard stops register accesses; a reset and the freeing of the
+ * channels wait for lanecall_leave(). The device outlives the work: the address
+ * space of its own DMA refers to it until an RCU callback, which needs the big
+ * lock.
  */
 #ifndef HW_MISC_LANECALL_ENGINE_H
 #define HW_MISC_LANECALL_ENGINE_H
@@ -78,6 +78,7 @@ const struct sockaddr *lanecall_server_address(const LanecallServer *server,
 /* One socket. Owned by a channel; @fd is -1 when there is none. */
 typedef struct LanecallConnection {
     int fd;
+    int epoll; /* holds only @fd, for its EPOLLOUT; -1 until it is needed */
     IOHandler *readable; /* what is watched for; see below */
     IOHandler *writable;
     const LanecallServer *server;
