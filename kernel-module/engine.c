@@ -139,10 +139,11 @@ static int lanecall_engine_enable(struct lanecall_device *ldev)
 		dev_err(&ldev->dev, "the device changed its layout\n");
 		return -ENODEV;
 	}
-	pci_set_master(ldev->pdev);
 	err = lanecall_engine_reset(ldev->regs);
 	if (err)
 		return err;
+	/* Not before: an engine left running has rings that are long freed. */
+	pci_set_master(ldev->pdev);
 	/* No feature is used yet. */
 	writel(0, ldev->regs + LANECALL_REG_ACCEPTED_LO);
 	writel(0, ldev->regs + LANECALL_REG_ACCEPTED_HI);
@@ -155,6 +156,7 @@ static int lanecall_engine_enable(struct lanecall_device *ldev)
 	}
 	ldev->generation = readl(ldev->regs + LANECALL_REG_GENERATION);
 	ldev->online = true;
+	pci_save_state(ldev->pdev); /* for lanecall_slot_reset() */
 	return 0;
 }
 
