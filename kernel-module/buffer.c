@@ -26,6 +26,9 @@ static int buffer_alloc_pages(struct device *dev, struct lanecall_buffer *buffer
 						   GFP_KERNEL);
 		if (!buffer->pages[i])
 			return -ENOMEM;
+		/* Its zeroes must not be written back over the device's bytes. */
+		dma_sync_single_for_device(dev, buffer->addresses[i], PAGE_SIZE,
+					   buffer->direction);
 		buffer->page_count++;
 	}
 	return 0;
@@ -73,21 +76,18 @@ void lanecall_buffer_free(struct device *dev, struct lanecall_buffer *buffer)
 	memset(buffer, 0, sizeof(*buffer));
 }
 
-/* Give bytes [offset, offset + length) to the device, or take them from it. */
+/* Call sync for [offset, offset + length) of the ring, page by page. */
 static void buffer_sync(struct device *dev, const struct lanecall_buffer *buffer,
-			u32 offset, u32 length)
+			u32 offset, u32 length,
+			void (*sync)(struct device *dev, dma_addr_t address,
+				     size_t bytes, enum dma_data_direction dir))
 {
 	while (length) {
 		u32 inside = offset_in_page(offset);
 		u32 part = min_t(u32, length, PAGE_SIZE - inside);
-		dma_addr_t address = buffer->addresses[offset >> PAGE_SHIFT];
 
-		if (buffer->direction == DMA_TO_DEVICE)
-			dma_sync_single_range_for_device(dev, address, inside,
-							 part, DMA_TO_DEVICE);
-		else
-			dma_sync_single_range_for_cpu(dev, address, inside,
-						      part, DMA_FROM_DEVICE);
+		sync(dev, buffer->addresses[offset >> PAGE_SHIFT] + inside,
+		     part, buffer->direction);
 		offset += part;
 		length -= part;
 	}
@@ -120,7 +120,8 @@ u32 lanecall_buffer_copy_in(struct device *dev, struct lanecall_buffer *buffer,
 		u32 part = span_to_end(buffer, index + done, bytes - done);
 		u32 copied = copy_from_iter(buffer->data + offset, part, from);
 
-		buffer_sync(dev, buffer, offset, copied);
+		buffer_sync(dev, buffer, offset, copied,
+			    dma_sync_single_for_device);
 		done += copied;
 		if (copied < part)
 			break;
@@ -139,8 +140,10 @@ u32 lanecall_buffer_copy_out(struct device *dev, struct lanecall_buffer *buffer,
 		u32 part = span_to_end(buffer, index + done, bytes - done);
 		u32 copied;
 
-		buffer_sync(dev, buffer, offset, part);
+		buffer_sync(dev, buffer, offset, part, dma_sync_single_for_cpu);
 		copied = copy_to_iter(buffer->data + offset, part, to);
+		buffer_sync(dev, buffer, offset, part,
+			    dma_sync_single_for_device);
 		done += copied;
 		if (copied < part)
 			break;
