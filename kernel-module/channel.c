@@ -247,15 +247,21 @@ static int attach(struct lanecall_channel *ch)
 	return 0;
 }
 
-/* Attach if the channel is READY and nobody has; 0 also if it has ended. */
+/* Attach if READY and nobody has: 0, also at the end; -EAGAIN: connecting. */
 static int attach_if_ready(struct lanecall_channel *ch)
 {
+	u32 state;
 	int err = 0;
 
 	mutex_lock(&ch->setup);
 	ch->used = true;
-	if (!ch->attached && lanecall_channel_state(ch) == LANECALL_READY)
-		err = attach(ch);
+	if (!ch->attached) {
+		state = lanecall_channel_state(ch);
+		if (state == LANECALL_READY)
+			err = attach(ch);
+		else if (state == LANECALL_CONNECTING)
+			err = -EAGAIN;
+	}
 	mutex_unlock(&ch->setup);
 	return err;
 }
@@ -263,6 +269,19 @@ static int attach_if_ready(struct lanecall_channel *ch)
 static bool is_connecting(struct lanecall_channel *ch)
 {
 	return lanecall_channel_state(ch) == LANECALL_CONNECTING;
+}
+
+/* Memory will never say how a stillborn channel's open came out. */
+static void break_if_stillborn(struct lanecall_channel *ch)
+{
+	u32 word;
+
+	if (!is_stillborn(ch))
+		return;
+	spin_lock(&ch->look);
+	if (!lanecall_channel_look(ch, &word) && !ch->started)
+		lanecall_channel_break_locked(ch, "index page refused");
+	spin_unlock(&ch->look);
 }
 
 /**
@@ -279,15 +298,16 @@ int lanecall_channel_use(struct lanecall_channel *ch, bool nonblock)
 
 	if (smp_load_acquire(&ch->attached)) /* pairs with attach() */
 		return 0;
-	err = attach_if_ready(ch);
-	if (err || !is_connecting(ch))
-		return err;
-	if (nonblock)
-		return -EAGAIN;
-	err = wait_event_interruptible(ch->slot->wait, !is_connecting(ch));
-	if (err)
-		return err;
-	return attach_if_ready(ch);
+	while ((err = attach_if_ready(ch)) == -EAGAIN) {
+		break_if_stillborn(ch);
+		if (nonblock)
+			break;
+		err = wait_event_interruptible(ch->slot->wait,
+					       !is_connecting(ch));
+		if (err)
+			break;
+	}
+	return err;
 }
 
 /* LANECALL_IOC_SET_RINGS: 0, -EINVAL, -EBUSY after first use, -EIO. */
