@@ -21,9 +21,10 @@
  *                           phases, whether the engine is online, and writes
  *                           of commands. Never held while waiting for a peer.
  *   lanecall_channel.setup  attaching rings, ring sizes, detaching.
- *   lanecall_channel.reader the right to take bytes out of RX: held over a
- *                           whole read(), its sleep included.
- *   lanecall_channel.writer the same for write() and TX.
+ *   lanecall_channel.reader the right to take bytes out of RX: held while
+ *                           copying, with page faults disabled, never over a
+ *                           sleep, so that detaching is never held up.
+ *   lanecall_channel.writer the same for TX.
  *   lanecall_channel.look   (spinlock) both struct lanecall_ring, the index
  *                           page, and the flags that end a channel. All looks
  *                           at shared indices and all arming happen under it,

@@ -9,6 +9,7 @@
  */
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
+#include <linux/uaccess.h>
 #include <linux/uio.h>
 
 #include "lanecall.h"
@@ -18,14 +19,6 @@
 static struct device *dma_device(struct lanecall_channel *ch)
 {
 	return &ch->ldev->pdev->dev;
-}
-
-/* The right to read or write; held over sleeps, so a nonblocking caller tries. */
-static int take_turn(struct mutex *turn, bool nonblock)
-{
-	if (nonblock)
-		return mutex_trylock(turn) ? 0 : -EAGAIN;
-	return mutex_lock_interruptible(turn) ? -ERESTARTSYS : 0;
 }
 
 /* ---- Looks, under the look lock ------------------------------------------ */
@@ -143,71 +136,117 @@ static int taken_now(struct lanecall_channel *ch, u32 target)
 	return result;
 }
 
+/* ---- The caller's memory --------------------------------------------------- */
+
+/* So many faults in a row without a byte: fault_in did not see what copy saw. */
+#define LANECALL_FAULTS_MAX 16
+
+/*
+ * Copies happen with page faults disabled, under reader or writer; a page that
+ * is not there is brought in here, with neither held. A fault may take as long
+ * as the owner of the memory likes (userfaultfd, FUSE), and must not keep the
+ * device from being stopped.
+ */
+struct lanecall_faults {
+	unsigned int in_a_row;
+	ssize_t done; /* bytes copied before the last fault */
+};
+
+static bool is_worth_a_retry(struct lanecall_faults *faults, ssize_t done)
+{
+	faults->in_a_row = done > faults->done ? 0 : faults->in_a_row + 1;
+	faults->done = done;
+	return faults->in_a_row <= LANECALL_FAULTS_MAX;
+}
+
+/* Up to a page; true if any of it is there now. */
+static bool fault_in_to(const struct iov_iter *to)
+{
+	size_t bytes = min_t(size_t, iov_iter_count(to), PAGE_SIZE);
+
+	return fault_in_iov_iter_writeable(to, bytes) < bytes;
+}
+
+static bool fault_in_from(const struct iov_iter *from)
+{
+	size_t bytes = min_t(size_t, iov_iter_count(from), PAGE_SIZE);
+
+	return fault_in_iov_iter_readable(from, bytes) < bytes;
+}
+
 /* ---- Reading --------------------------------------------------------------- */
 
-/* Give bytes back to the device, and ask for news if that was all. */
+/* Give bytes back to the device. */
 static void rx_release(struct lanecall_channel *ch, u32 bytes)
 {
 	bool bell = false;
 
 	spin_lock(&ch->look);
-	if (!ch->detached && !ch->broken) {
+	if (!ch->detached && !ch->broken)
 		bell = lanecall_ring_release(&ch->rx_ring, bytes);
-		/* A short read tells edge-triggered readers to wait now. */
-		rx_bytes(ch);
-	}
 	spin_unlock(&ch->look);
 	atomic64_add(bytes, &ch->slot->rx_bytes);
 	if (bell)
 		lanecall_slot_doorbell(ch->slot);
 }
 
-static ssize_t read_some(struct lanecall_channel *ch, struct iov_iter *to,
-			 u32 bytes)
+/*
+ * Copy until the caller has all it wants or RX is empty and the device asked to
+ * tell: then a short read means that there is an edge to wait for. 0 for either,
+ * -EFAULT for a page that is not there, LANECALL_AT_END, or an error. Holds
+ * reader; does not sleep.
+ */
+static s64 read_now(struct lanecall_channel *ch, struct iov_iter *to,
+		    ssize_t *done)
 {
-	u32 wanted = min_t(u64, bytes, iov_iter_count(to));
-	u32 copied = lanecall_buffer_copy_out(dma_device(ch), &ch->rx,
-					      ch->rx_ring.own, wanted, to);
+	while (iov_iter_count(to)) {
+		s64 bytes = rx_now(ch);
+		u32 wanted, copied;
 
-	if (!copied)
-		return -EFAULT;
-	rx_release(ch, copied);
-	return copied;
-}
-
-static ssize_t read_in_turn(struct lanecall_channel *ch, struct iov_iter *to,
-			    bool nonblock)
-{
-	s64 bytes = rx_now(ch);
-	int err;
-
-	if (!bytes && nonblock)
-		return -EAGAIN;
-	if (!bytes) {
-		err = wait_event_interruptible(ch->slot->wait,
-					       (bytes = rx_now(ch)) != 0);
-		if (err)
-			return err;
+		if (bytes <= 0)
+			return bytes;
+		wanted = min_t(u64, bytes, iov_iter_count(to));
+		pagefault_disable();
+		copied = lanecall_buffer_copy_out(dma_device(ch), &ch->rx,
+						  ch->rx_ring.own, wanted, to);
+		pagefault_enable();
+		if (copied)
+			rx_release(ch, copied);
+		*done += copied;
+		if (copied < wanted)
+			return -EFAULT;
 	}
-	if (bytes == LANECALL_AT_END)
-		return 0;
-	return bytes < 0 ? bytes : read_some(ch, to, bytes);
+	return 0;
 }
 
 /* At least one byte, 0 at the end, or an error; see abi/lanecall/driver.h. */
 ssize_t lanecall_stream_read(struct lanecall_channel *ch, struct iov_iter *to,
 			     bool nonblock)
 {
-	ssize_t result = lanecall_channel_use(ch, nonblock);
+	struct lanecall_faults faults = {};
+	ssize_t done = 0;
+	s64 err = lanecall_channel_use(ch, nonblock);
 
-	if (result || !iov_iter_count(to))
-		return result;
-	result = take_turn(&ch->reader, nonblock);
-	if (result)
-		return result;
-	result = read_in_turn(ch, to, nonblock);
-	mutex_unlock(&ch->reader);
-	return result;
+	if (err || !iov_iter_count(to))
+		return err;
+	do {
+		mutex_lock(&ch->reader);
+		err = read_now(ch, to, &done);
+		mutex_unlock(&ch->reader);
+		if (err == -EFAULT && is_worth_a_retry(&faults, done) &&
+		    fault_in_to(to)) {
+			err = 0;
+			continue;
+		}
+		if (done || err)
+			break;
+		if (nonblock)
+			return -EAGAIN;
+		err = wait_event_interruptible(ch->slot->wait, rx_now(ch) != 0);
+	} while (!err);
+	if (done)
+		return done;
+	return err == LANECALL_AT_END ? 0 : err;
 }
 
 /* ---- Writing --------------------------------------------------------------- */
@@ -231,59 +270,61 @@ static int tx_publish(struct lanecall_channel *ch, u32 bytes)
 	return 0;
 }
 
-static ssize_t write_some(struct lanecall_channel *ch, struct iov_iter *from,
-			  u32 room)
+/* The mirror image of read_now(). Holds writer; does not sleep. */
+static s64 write_now(struct lanecall_channel *ch, struct iov_iter *from,
+		     ssize_t *done)
 {
-	u32 wanted = min_t(u64, room, iov_iter_count(from));
-	u32 copied = lanecall_buffer_copy_in(dma_device(ch), &ch->tx,
-					     ch->tx_ring.own, wanted, from);
-	int err = copied ? tx_publish(ch, copied) : -EFAULT;
-
-	if (err)
-		return err;
-	return copied;
-}
-
-static ssize_t write_in_turn(struct lanecall_channel *ch,
-			     struct iov_iter *from, bool nonblock)
-{
-	ssize_t done = 0, result = 0;
-
 	while (iov_iter_count(from)) {
 		s64 room = tx_now(ch);
+		u32 wanted, copied;
+		int err;
 
-		if (!room && nonblock) {
-			result = -EAGAIN;
-			break;
-		}
-		if (!room) {
-			result = wait_event_interruptible(ch->slot->wait,
-							  (room = tx_now(ch)) != 0);
-			if (result)
-				break;
-		}
-		result = room < 0 ? room : write_some(ch, from, room);
-		if (result < 0)
-			break;
-		done += result;
+		if (room <= 0)
+			return room;
+		wanted = min_t(u64, room, iov_iter_count(from));
+		pagefault_disable();
+		copied = lanecall_buffer_copy_in(dma_device(ch), &ch->tx,
+						 ch->tx_ring.own, wanted, from);
+		pagefault_enable();
+		err = copied ? tx_publish(ch, copied) : 0;
+		if (err)
+			return err;
+		*done += copied;
+		if (copied < wanted)
+			return -EFAULT;
 	}
-	return done ?: result;
+	return 0;
 }
 
-/* All of it, what fits (nonblock), what went before a signal, or an error. */
+/*
+ * All of it, what fits (nonblock), what went before a signal, or an error. Two
+ * writers at once take turns as there is room, as on a TCP socket.
+ */
 ssize_t lanecall_stream_write(struct lanecall_channel *ch,
 			      struct iov_iter *from, bool nonblock)
 {
-	ssize_t result = lanecall_channel_use(ch, nonblock);
+	struct lanecall_faults faults = {};
+	ssize_t done = 0;
+	s64 err = lanecall_channel_use(ch, nonblock);
 
-	if (result || !iov_iter_count(from))
-		return result;
-	result = take_turn(&ch->writer, nonblock);
-	if (result)
-		return result;
-	result = write_in_turn(ch, from, nonblock);
-	mutex_unlock(&ch->writer);
-	return result;
+	if (err || !iov_iter_count(from))
+		return err;
+	do {
+		mutex_lock(&ch->writer);
+		err = write_now(ch, from, &done);
+		mutex_unlock(&ch->writer);
+		if (err == -EFAULT && is_worth_a_retry(&faults, done) &&
+		    fault_in_from(from)) {
+			err = 0;
+			continue;
+		}
+		if (err || !iov_iter_count(from))
+			break;
+		err = nonblock ? -EAGAIN :
+				 wait_event_interruptible(ch->slot->wait,
+							  tx_now(ch) != 0);
+	} while (!err);
+	return done ?: err;
 }
 
 /* ---- Waiting ----------------------------------------------------------------- */
@@ -304,7 +345,7 @@ __poll_t lanecall_stream_poll(struct lanecall_channel *ch)
 	spin_unlock(&ch->look);
 	if (rx)
 		mask |= EPOLLIN | EPOLLRDNORM;
-	if (tx > 0)
+	if (tx) /* an error, too, comes without a wait */
 		mask |= EPOLLOUT | EPOLLWRNORM;
 	if (rx < 0 && rx != LANECALL_AT_END)
 		mask |= EPOLLERR;
