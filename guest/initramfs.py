@@ -8,6 +8,7 @@ other. Archives are not compressed: unpacking costs an emulated CPU more than
 reading.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -75,11 +76,11 @@ class Layer:
 
 def forget_old_layers(folder):
     for entry in os.scandir(folder):
-        if time.time() - entry.stat().st_mtime > KEPT_SECONDS:
-            try:
+        try:
+            if time.time() - entry.stat().st_mtime > KEPT_SECONDS:
                 os.unlink(entry.path)
-            except FileNotFoundError:
-                pass  # another run was faster
+        except FileNotFoundError:
+            pass  # another run was faster
 
 
 def libraries(program):
@@ -93,29 +94,20 @@ def libraries(program):
     return re.findall(r"(/\S+) \(0x", result.stdout)
 
 
-class stripped:
+@contextlib.contextmanager
+def stripped(path):
     """A file without its debug information while in the `with` block."""
-
-    def __init__(self, path):
-        self._path = path
-        self._copy = None
-
-    def __enter__(self):
-        with open(self._path, "rb") as source:
-            is_elf = source.read(4) == b"\x7fELF"
-        if not is_elf or self._path.endswith(".ko"):
-            return self._path
-        with tempfile.NamedTemporaryFile(delete=False) as copy:
-            self._copy = copy.name
-        result = subprocess.run(["strip", "--strip-debug", "-o", self._copy,
-                                 self._path], capture_output=True, check=False)
-        if result.returncode != 0:
-            return self._path  # not for this strip; goes in as it is
-        return self._copy
-
-    def __exit__(self, *_):
-        if self._copy:
-            os.unlink(self._copy)
+    with open(path, "rb") as source:
+        is_elf = source.read(4) == b"\x7fELF"
+    if not is_elf or path.endswith(".ko"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, "stripped")
+        result = subprocess.run(["strip", "--strip-debug", "-o", copy, path],
+                                capture_output=True, check=False)
+        # What is not for this strip goes in as it is.
+        yield copy if result.returncode == 0 else path
 
 
 def module_paths(kernel, wanted):
