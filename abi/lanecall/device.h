@@ -65,6 +65,10 @@
 #define LANECALL_STATUS_RESETTING 0x2 /* memory may still be touched */
 #define LANECALL_STATUS_REFUSED 0x4 /* ACCEPTED was not a subset */
 
+/* Bits of FEATURES and ACCEPTED. */
+#define LANECALL_FEATURE_CARD_RINGS 0x1 /* rings may lie in BAR 4 */
+#define LANECALL_FEATURE_MODERATION 0x2 /* CH_MODERATE_* have an effect */
+
 /* ---- BAR 2: a channel's control block ---------------------------------- */
 
 #define LANECALL_CH_COMMAND 0x00 /* WO: LANECALL_CMD_* */
@@ -80,20 +84,33 @@
 #define LANECALL_CH_TX_SHIFT 0x28 /* RW: log2 of the ring's bytes */
 #define LANECALL_CH_RX_SHIFT 0x2c
 #define LANECALL_CH_PAGE_SHIFT 0x30 /* RW: log2 of a table page's bytes */
+#define LANECALL_CH_MODERATE_BYTES 0x34 /* RW: see "Moderation" */
+#define LANECALL_CH_MODERATE_US 0x38
 #define LANECALL_CH_SIZE 0x40 /* bytes that have a meaning */
 
 /*
- * Reserved for rings in card memory and for calls that the card starts; a
- * device that does not offer the matching feature refuses them.
+ * At OPEN: where the driver lets the channel's rings lie. The device decides,
+ * and says so in the status word (LANECALL_IN_CARD). CARD_CALLS is reserved for
+ * calls that the card starts. Bits whose feature was not accepted are refused.
  */
 #define LANECALL_CHF_TX_IN_CARD 0x1
 #define LANECALL_CHF_RX_IN_CARD 0x2
 #define LANECALL_CHF_CARD_CALLS 0x4
+#define LANECALL_CHF_IN_CARD \
+	(LANECALL_CHF_TX_IN_CARD | LANECALL_CHF_RX_IN_CARD)
 
 #define LANECALL_CMD_OPEN 1 /* connect; needs INDEX and VECTOR */
 #define LANECALL_CMD_ATTACH 2 /* use the rings; needs all the rest */
 #define LANECALL_CMD_DRAIN 3 /* send what is in TX, then close */
 #define LANECALL_CMD_CLOSE 4 /* close at once */
+
+/*
+ * Moderation: interrupts that announce bytes in RX are held back until
+ * MODERATE_BYTES have come since the first unannounced one, or MODERATE_US
+ * microseconds after it. MODERATE_US 0, the reset value: at once. Taken at
+ * ATTACH. Changes of the status word, and room in TX, are always told at once.
+ */
+#define LANECALL_MODERATE_US_MAX 1000000
 
 /*
  * A ring's page table: its size >> PAGE_SHIFT (at least 1) little-endian 64-bit
@@ -125,13 +142,27 @@ struct lanecall_consumer {
 	__u8 reserved[120];
 };
 
+/*
+ * Where a channel IN_CARD has its parts, as offsets in BAR 4: an index page, of
+ * which only the four blocks of ring words have a meaning, and two rings. Each
+ * begins at a multiple of 1 << PAGE_SHIFT and has at least that many bytes to
+ * itself, so that a driver can map it to a program and nothing else with it.
+ */
+struct lanecall_places {
+	__le64 index;
+	__le64 tx;
+	__le64 rx;
+};
+
 struct lanecall_index_page {
 	struct lanecall_producer tx_producer; /* driver writes */
 	struct lanecall_consumer tx_consumer; /* device writes */
 	struct lanecall_producer rx_producer; /* device writes */
 	struct lanecall_consumer rx_consumer; /* driver writes */
 	__le32 status; /* device writes: see below */
-	__u8 reserved0[124];
+	__le32 reserved;
+	struct lanecall_places card; /* device writes, before RUNNING IN_CARD */
+	__u8 reserved0[96];
 	__le32 gone; /* driver writes: not 0 once the device is lost */
 	__u8 reserved1[124];
 	__u8 reserved2[3328];
@@ -152,16 +183,19 @@ LANECALL_ASSERT(__builtin_offsetof(struct lanecall_index_page,
 LANECALL_ASSERT(__builtin_offsetof(struct lanecall_index_page,
 				   status) == 0x200, "status");
 LANECALL_ASSERT(__builtin_offsetof(struct lanecall_index_page,
+				   card) == 0x208, "card");
+LANECALL_ASSERT(__builtin_offsetof(struct lanecall_index_page,
 				   gone) == 0x280, "gone");
 LANECALL_ASSERT(sizeof(struct lanecall_index_page) == LANECALL_INDEX_BYTES,
 		"index page");
 
 /*
- * The status word: state in bits 0-7, error in bits 16-23, the rest zero. The
- * device writes it after everything it announces: whoever has read ENDED finds
+ * The status word: state in bits 0-7, IN_CARD in bit 8 from READY to ENDED,
+ * error in bits 16-23, the rest zero. The device writes it after everything it announces: whoever has read ENDED finds
  * the last RX head, whoever has read CLOSED may free the channel's memory.
  */
 #define LANECALL_STATE(status) ((status) & 0xff)
+#define LANECALL_IN_CARD 0x100 /* rings and their indices are in BAR 4 */
 #define LANECALL_ERROR(status) (((status) >> 16) & 0xff)
 #define LANECALL_STATUS_WORD(state, error) \
 	((__u32)(state) | ((__u32)(error) << 16))

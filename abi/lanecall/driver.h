@@ -53,6 +53,53 @@ struct lanecall_channel_status {
 	__s32 error; /* 0, or the errno value that ended the channel */
 };
 
+/*
+ * Mapped mode: a program that asks for it moves bytes through the rings itself,
+ * with lanecall/ring.h, and calls the kernel only to sleep. Chosen by
+ * LANECALL_IOC_MAP, for the rest of the descriptor's life: read and write say
+ * EBUSY from then on, poll works as ever (it looks at the shared indices, and
+ * asks the device to tell of what is not there yet).
+ *
+ * Each part is mapped by one mmap(MAP_SHARED) at its offset, any time later and
+ * any number of times. They are not inherited by a child of fork. A ring may be
+ * mapped with twice its length: the second half shows the same bytes again, so
+ * that every span of the ring is contiguous.
+ *
+ *   status    one page, struct lanecall_index_page: status and gone, where
+ *             every wait has to look. gone is not 0 once the device is lost:
+ *             then memory stays readable, doorbells go nowhere, and nothing
+ *             moves any more.
+ *   index     one page, struct lanecall_index_page: the ring words. The same
+ *             page as status, unless IN_CARD.
+ *   doorbell  one page, write-only: a 32-bit store of any value at its start.
+ *   tx, rx    the rings.
+ *
+ * What a program writes there can hurt its own channel only.
+ */
+struct lanecall_mapping {
+	__u32 flags; /* LANECALL_MAPPING_* */
+	__u32 page_bytes; /* of status, index and doorbell */
+	__u32 tx_bytes;
+	__u32 rx_bytes;
+	__u64 status_offset;
+	__u64 index_offset;
+	__u64 doorbell_offset;
+	__u64 tx_offset;
+	__u64 rx_offset;
+};
+
+#define LANECALL_MAPPING_IN_CARD 0x1 /* index and rings are card memory */
+
+/* See "Moderation" in lanecall/device.h; 0 microseconds: no moderation. */
+struct lanecall_moderation {
+	__u32 bytes;
+	__u32 microseconds; /* at most LANECALL_MODERATE_US_MAX */
+};
+
+LANECALL_ASSERT(sizeof(struct lanecall_mapping) == 56, "lanecall_mapping");
+LANECALL_ASSERT(__builtin_offsetof(struct lanecall_mapping,
+				   status_offset) == 16, "status_offset");
+LANECALL_ASSERT(sizeof(struct lanecall_moderation) == 8, "moderation");
 LANECALL_ASSERT(sizeof(struct lanecall_info) == 64, "lanecall_info");
 LANECALL_ASSERT(__builtin_offsetof(struct lanecall_info, features) == 32,
 		"features");
@@ -67,5 +114,15 @@ LANECALL_ASSERT(sizeof(struct lanecall_channel_status) == 8, "channel_status");
 /* Before the first read, write or poll, else EBUSY; EINVAL for a bad size. */
 #define LANECALL_IOC_SET_RINGS _IOW(LANECALL_IOC, 2, struct lanecall_ring_sizes)
 #define LANECALL_IOC_STATUS _IOR(LANECALL_IOC, 3, struct lanecall_channel_status)
+/*
+ * Blocks until the rings are there, but with O_NONBLOCK says EAGAIN until then
+ * (poll for POLLOUT). EBUSY after bytes were read or written, EOPNOTSUPP where
+ * programs cannot share memory with the device (it is not coherent, or every
+ * transfer is bounced), EIO, or why the open failed.
+ */
+#define LANECALL_IOC_MAP _IOR(LANECALL_IOC, 4, struct lanecall_mapping)
+/* As SET_RINGS; EOPNOTSUPP if the device cannot. */
+#define LANECALL_IOC_SET_MODERATION \
+	_IOW(LANECALL_IOC, 5, struct lanecall_moderation)
 
 #endif

@@ -3,9 +3,12 @@
  * What the ABI headers need from their surroundings: little-endian types, and
  * one memory access primitive of each kind, in the kernel and in user space.
  *
- * The other side of shared memory is a device (or plays one), so the kernel's
- * barriers are the dma_ family: they order what the device sees even on a
- * kernel built for one processor, where the smp_ family orders nothing.
+ * The other side of shared memory is a device (or plays one), and the memory may
+ * be the card's, which the processor holds as write-combining. Compilers' and
+ * kernels' lighter barriers (dma_wmb, a release fence) are nothing on x86 for
+ * such memory: its stores wait in a buffer, its loads overtake each other. So
+ * the barriers here are real instructions: sfence, lfence, mfence; on arm64 dmb
+ * of the outer shareable domain, where the device is.
  */
 #ifndef LANECALL_PLATFORM_H
 #define LANECALL_PLATFORM_H
@@ -22,9 +25,15 @@
 #define LANECALL_ASSERT(cond, text) static_assert(cond, text)
 #define LANECALL_LOAD(p) READ_ONCE(*(p))
 #define LANECALL_STORE(p, v) WRITE_ONCE(*(p), v)
+#if defined(CONFIG_X86)
+#define lanecall_rmb() rmb()
+#define lanecall_wmb() wmb()
+#define lanecall_mb() mb()
+#else
 #define lanecall_rmb() dma_rmb()
 #define lanecall_wmb() dma_wmb()
 #define lanecall_mb() dma_mb()
+#endif
 
 #else /* user space, QEMU among it */
 
@@ -41,9 +50,19 @@
 #define LANECALL_LOAD(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define LANECALL_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
 #endif
-#define lanecall_rmb() __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define lanecall_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
+#if defined(__x86_64__)
+#define lanecall_rmb() __asm__ __volatile__("lfence" ::: "memory")
+#define lanecall_wmb() __asm__ __volatile__("sfence" ::: "memory")
+#define lanecall_mb() __asm__ __volatile__("mfence" ::: "memory")
+#elif defined(__aarch64__)
+#define lanecall_rmb() __asm__ __volatile__("dmb oshld" ::: "memory")
+#define lanecall_wmb() __asm__ __volatile__("dmb oshst" ::: "memory")
+#define lanecall_mb() __asm__ __volatile__("dmb osh" ::: "memory")
+#else
+#define lanecall_rmb() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define lanecall_wmb() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define lanecall_mb() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
 
 #endif
 
