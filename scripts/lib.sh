@@ -23,10 +23,14 @@ step() {
 step_done() { say "$step_label: done in $((SECONDS - step_start)) s${1:+ ($1)}"; }
 
 # Builds that outlive a clone (QEMU, kernels) are kept here, one directory per
-# content hash. LANECALL_CACHE moves it.
+# content hash. LANECALL_CACHE moves it; a relative one counts from the top of the
+# clone, because scripts are called from several folders.
 cache_dir() {
 	local dir=${LANECALL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lanecall}
-	mkdir -p "$dir"
+	[[ $dir == /* ]] || dir=$lanecall_root/$dir
+	if ! mkdir -p "$dir" || [ ! -w "$dir" ]; then
+		die "cannot write to the cache folder $dir: set LANECALL_CACHE to another"
+	fi
 	say "$dir"
 }
 
