@@ -7,6 +7,8 @@ JOBS ?= $(shell nproc)
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
+# Targets share a build folder; each uses all CPUs by itself.
+.NOTPARALLEL:
 .PHONY: help app-check module-check check shell clean
 
 help:

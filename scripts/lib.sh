@@ -5,6 +5,9 @@
 
 set -euo pipefail
 
+# modinfo, depmod: Debian leaves these out of an ordinary user's PATH.
+PATH=$PATH:/usr/sbin:/sbin
+
 lanecall_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '%s\n' "$*"; }
