@@ -19,6 +19,10 @@ namespace {
 // neither comes back with an event of its own.
 constexpr int kResourcePauseMs = 100;
 
+// Connections taken from one listener before stop() and the other listeners
+// are looked at: a flood must not keep them waiting.
+constexpr int kAcceptsInOneTurn = 64;
+
 // After cutting connections, their threads get this long to notice.
 constexpr auto kCutGrace = std::chrono::seconds(1);
 
@@ -142,7 +146,7 @@ std::vector<std::string> Server::addresses() const {
 }
 
 void Server::acceptFrom(Listener& listener) {
-  for (;;) {
+  for (int i = 0; i < kAcceptsInOneTurn; ++i) {
     int error = 0;
     std::unique_ptr<ChannelIo> io = listener.accept(&error);
     if (io) {

@@ -8,14 +8,16 @@
 #include <lanecall/socket_io.h>
 #include <lanecall/stream_transport.h>
 #include <poll.h>
-#include <spdlog/sinks/null_sink.h>
+#include <spdlog/sinks/base_sink.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <mutex>
 #include <thread>
@@ -55,6 +57,32 @@ class SlowEdu : public EduHandler {
   bool released = false;
 };
 
+// Keeps every line of a server's log.
+class LogLines : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  // How many lines have this text.
+  int count(const std::string& text) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return static_cast<int>(
+        std::count_if(lines_.begin(), lines_.end(), [&](const auto& line) {
+          return line.find(text) != std::string::npos;
+        }));
+  }
+
+  // Called with each line, in the thread that logs it.
+  std::function<void(const std::string&)> onLine;
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    lines_.emplace_back(message.payload.begin(), message.payload.end());
+    if (onLine) onLine(lines_.back());
+  }
+  void flush_() override {}
+
+ private:
+  std::vector<std::string> lines_;  // guarded by base_sink's mutex_
+};
+
 class ServerTest : public ::testing::Test {
  protected:
   ServerTest() {
@@ -71,15 +99,18 @@ class ServerTest : public ::testing::Test {
   std::string path() const { return folder + "/socket"; }
   std::string address() const { return server->addresses().at(0); }
 
-  void start() {
-    auto log = std::make_shared<spdlog::logger>(
-        "test", std::make_shared<spdlog::sinks::null_sink_mt>());
+  // Clients may connect, but nobody serves them yet.
+  void listen() {
     server = std::make_unique<Server>(
         options,
         [this]() -> std::shared_ptr<TProcessor> {
           return std::make_shared<edu::EduProcessor>(edu);
         },
-        log);
+        std::make_shared<spdlog::logger>("test", log));
+  }
+
+  void start() {
+    listen();
     outcome =
         std::async(std::launch::async, [this] { return server->serve(); });
   }
@@ -120,6 +151,7 @@ class ServerTest : public ::testing::Test {
   std::string folder;
   ServerOptions options;
   std::shared_ptr<SlowEdu> edu = std::make_shared<SlowEdu>();
+  std::shared_ptr<LogLines> log = std::make_shared<LogLines>();
   std::unique_ptr<Server> server;
   std::future<bool> outcome;
 };
@@ -253,6 +285,17 @@ TEST_F(ServerTest, StopAnswersACallThatRunsAndEndsIdleConnections) {
   caller.join();
   EXPECT_EQ(answer, "in time");
   EXPECT_TRUE(outcome.get());
+}
+
+TEST_F(ServerTest, StopIsNoticedWhileConnectionsFloodIn) {
+  listen();
+  std::vector<std::unique_ptr<StreamTransport>> flood;
+  for (int i = 0; i < 200; ++i) flood.push_back(raw());
+  log->onLine = [this](const std::string& line) {
+    if (line.starts_with("event=connected")) server->stop();
+  };
+  EXPECT_TRUE(server->serve());
+  EXPECT_LT(log->count("event=connected"), 200);
 }
 
 TEST_F(ServerTest, StopIsBoundedWhenACallDoesNotEnd) {
