@@ -192,6 +192,42 @@ TEST_F(StreamTransportTest, ATrickleDoesNotStretchTheSendTimeout) {
   EXPECT_FALSE(transport.isOpen());
 }
 
+// Many writes, each of them soon over, are still one message.
+TEST_F(StreamTransportTest, TheSendTimeoutBoundsAMessageOfManyWrites) {
+  transport.open();
+  script.onPoll = [] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  transport.setSendTimeout(20);
+  thrown(TTransportException::TIMED_OUT, [&] {
+    for (int i = 0; i < 1000; ++i) {
+      script.writes = {-EAGAIN};
+      write("x");
+    }
+  });
+  EXPECT_FALSE(transport.isOpen());
+}
+
+TEST_F(StreamTransportTest, EachMessageHasTheWholeSendTimeout) {
+  transport.open();
+  transport.setSendTimeout(100);
+  script.onPoll = [] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(110));
+  };
+  for (auto endMessage : {+[](StreamTransport& t) { t.flush(); },
+                          +[](StreamTransport& t) {
+                            t.close();
+                            t.open();
+                          }}) {
+    script.writes = {-EAGAIN};
+    write("late, but the wait began in time");
+    endMessage(transport);
+    script.writes = {-EAGAIN};
+    write("in time");
+    endMessage(transport);
+  }
+}
+
 TEST_F(StreamTransportTest, ATrickleDoesNotStretchAReceiveDeadline) {
   transport.open();
   script.onPoll = [&] {

@@ -61,6 +61,7 @@ void StreamTransport::open() {
   const Deadline deadline = Deadline::in(connTimeoutMs_);
   aheadAt_ = aheadEnd_ = 0;
   receiveDeadline_ = Deadline::never();
+  sendDeadline_.reset();
   int outcome;
   while ((outcome = io_->open()) < 0) {
     if (outcome != -EAGAIN && outcome != -EINTR) failOpen(-outcome);
@@ -75,6 +76,7 @@ void StreamTransport::open() {
 void StreamTransport::close() {
   io_->close();
   aheadAt_ = aheadEnd_ = 0;
+  sendDeadline_.reset();
 }
 
 bool StreamTransport::peek() {
@@ -121,7 +123,8 @@ std::uint32_t StreamTransport::readChannel(std::uint8_t* data,
 }
 
 void StreamTransport::write(const std::uint8_t* data, std::uint32_t size) {
-  const Deadline deadline = Deadline::in(sendTimeoutMs_);
+  if (!sendDeadline_) sendDeadline_ = Deadline::in(sendTimeoutMs_);
+  const Deadline deadline = *sendDeadline_;
   while (size > 0) {
     if (!isOpen()) fail(Exception::NOT_OPEN, "write", ENOTCONN);
     ssize_t put = io_->write(data, size);

@@ -2,8 +2,9 @@
 //
 // A Thrift transport on a ChannelIo. Behaves as Thrift's TSocket does, with its
 // names, timeouts and exception types, and differs in four things:
-// - Timeouts bound a whole read() or write(), retries included, on the
-//   monotonic clock: a peer that takes a byte now and then does not stretch
+// - The receive timeout bounds a whole read(), retries included, and the send
+//   timeout a whole message, from its first write() to flush(), both on the
+//   monotonic clock: a peer that moves a byte now and then does not stretch
 //   them.
 // - A timeout closes the transport. Generated clients do not match sequence
 //   ids, so a late reply could be taken for the answer to the next call.
@@ -15,8 +16,9 @@
 // timeout), END_OF_FILE (the connection broke; an end in order is read()
 // returning 0), INTERRUPTED (interrupt()), UNKNOWN.
 //
-// One thread may read while another writes; open() and close() need both to be
-// away. interrupt() may be called at any time.
+// One thread at a time, for both directions: a read or write that fails closes
+// the transport, under whoever else would be in it. Only interrupt() may be
+// called by any thread, at any time.
 #ifndef LANECALL_STREAM_TRANSPORT_H
 #define LANECALL_STREAM_TRANSPORT_H
 
@@ -26,6 +28,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace lanecall {
@@ -56,6 +59,10 @@ class StreamTransport
 
   // All of it, or an exception, after which the transport is closed.
   void write(const std::uint8_t* data, std::uint32_t size);
+
+  // Ends a message: the next write() has the whole send timeout again. Nothing
+  // is held back that it would have to send.
+  void flush() override { sendDeadline_.reset(); }
 
   const std::string getOrigin() const override { return io_->name(); }
 
@@ -93,6 +100,7 @@ class StreamTransport
   int recvTimeoutMs_ = 0;
   int sendTimeoutMs_ = 0;
   Deadline receiveDeadline_;
+  std::optional<Deadline> sendDeadline_;  // while a message is being written
   std::array<std::uint8_t, 512> ahead_;
   std::uint32_t aheadAt_ = 0;
   std::uint32_t aheadEnd_ = 0;
