@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/connection.h>
+#include <lanecall/log_field.h>
 #include <thrift/transport/TTransportException.h>
 
 #include <exception>
@@ -64,13 +65,13 @@ std::string Connection::serveCalls(const ProcessorMaker& maker) {
 }
 
 void Connection::run(const ProcessorMaker& maker) {
-  const std::string peer = raw_->getOrigin();
+  const std::string peer = logField(raw_->getOrigin());
   try {
     std::string why = serveCalls(maker);
-    log_->info("event=closed connection={} reason=\"{}\"", id_, why);
+    log_->info("event=closed connection={} reason=\"{}\"", id_, logField(why));
   } catch (const std::exception& error) {
     log_->warn("event=failed connection={} from={} error=\"{}\"", id_, peer,
-               error.what());
+               logField(error.what()));
   } catch (...) {
     log_->error("event=failed connection={} from={} error=unknown", id_, peer);
   }

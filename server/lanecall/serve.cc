@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/log_field.h>
 #include <lanecall/serve.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <thrift/TOutput.h>
@@ -51,8 +52,9 @@ std::shared_ptr<spdlog::logger> makeLog(const std::string& level) {
 void adoptThriftOutput(const std::shared_ptr<spdlog::logger>& log) {
   static std::shared_ptr<spdlog::logger> to;
   to = log;
-  apache::thrift::GlobalOutput.setOutputFunction(
-      [](const char* text) { to->debug("event=thrift text=\"{}\"", text); });
+  apache::thrift::GlobalOutput.setOutputFunction([](const char* text) {
+    to->debug("event=thrift text=\"{}\"", logField(text));
+  });
 }
 
 ProcessorMaker multiplex(std::vector<Service> services) {

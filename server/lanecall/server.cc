@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/connection.h>
+#include <lanecall/log_field.h>
 #include <lanecall/server.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -51,7 +52,7 @@ class Server::Connections
       if (!has_room()) return;
       id = ++lastId_;
       log_->info("event=connected connection={} at={} from={}", id, at.str(),
-                 io->name());
+                 logField(io->name()));
       connection =
           std::make_shared<Connection>(id, std::move(io), options_, log_);
       live_.emplace(id, connection);

@@ -27,7 +27,6 @@
 namespace lanecall {
 namespace {
 
-using apache::thrift::TProcessor;
 using apache::thrift::transport::TTransport;
 using apache::thrift::transport::TTransportException;
 
@@ -102,11 +101,7 @@ class ServerTest : public ::testing::Test {
   // Clients may connect, but nobody serves them yet.
   void listen() {
     server = std::make_unique<Server>(
-        options,
-        [this]() -> std::shared_ptr<TProcessor> {
-          return std::make_shared<edu::EduProcessor>(edu);
-        },
-        std::make_shared<spdlog::logger>("test", log));
+        options, maker, std::make_shared<spdlog::logger>("test", log));
   }
 
   void start() {
@@ -151,6 +146,9 @@ class ServerTest : public ::testing::Test {
   std::string folder;
   ServerOptions options;
   std::shared_ptr<SlowEdu> edu = std::make_shared<SlowEdu>();
+  ProcessorMaker maker = [this] {
+    return std::make_shared<edu::EduProcessor>(edu);
+  };
   std::shared_ptr<LogLines> log = std::make_shared<LogLines>();
   std::unique_ptr<Server> server;
   std::future<bool> outcome;
@@ -250,6 +248,16 @@ TEST_F(ServerTest, ForeignBytesCloseOnlyTheirConnection) {
     expectClosed(*hostile);
   }
   expectServes();
+}
+
+TEST_F(ServerTest, AnErrorsTextStaysInItsFieldOfTheLog) {
+  maker = []() -> std::shared_ptr<apache::thrift::TProcessor> {
+    throw std::runtime_error("a\"\nevent=forged " + std::string(1000, 'x'));
+  };
+  start();
+  expectClosed(*raw());
+  EXPECT_EQ(log->count("error=\"a??event=forged xx"), 1);
+  EXPECT_EQ(log->count(std::string(512, 'x')), 0);
 }
 
 TEST_F(ServerTest, AClientThatDoesNotTakeItsAnswerIsCutOff) {
