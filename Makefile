@@ -28,7 +28,7 @@ check: NEEDS = app qemu guest check
 app-check module-check check shell:
 	@scripts/need $(NEEDS)
 	@scripts/configure $(BUILD) $(CMAKE_ARGS)
-	@cmake --build $(BUILD) -j $(JOBS) --target $@
+	@scripts/build $(BUILD) $(JOBS) $@
 
 clean:
 	rm -rf $(BUILD)

@@ -19,8 +19,11 @@ STOP_SECONDS = 10  # for QEMU to end in order before it is killed
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent():
+def _die_with(parent):
+    """Called in a child: the kernel kills it when its parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended before the kernel knew
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def option(value):
@@ -69,11 +72,13 @@ class Machine:
                      "-serial", "chardev:console",
                      "-chardev", f"socket,id=command,fd={its.fileno()}",
                      "-serial", "chardev:command")
+            parent = os.getpid()
             with open(errors, "wb") as log:
                 process = subprocess.Popen(
                     self._command, stdin=subprocess.DEVNULL, stdout=log,
                     stderr=log, pass_fds=[its.fileno()],
-                    start_new_session=True, preexec_fn=_die_with_parent)
+                    start_new_session=True,
+                    preexec_fn=lambda: _die_with(parent))
         return Guest(process, ours)
 
 

@@ -34,9 +34,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 # interruptible COMMAND...: runs it so that a signal to this script is acted on at
-# once, not when the command ends; it is ended then.
+# once, not when the command ends; it is ended then, also by a SIGKILL of this
+# script.
 interruptible() {
-	"$@" &
+	setpriv --pdeathsig TERM "$@" &
 	running_pid=$!
 	local status=0
 	wait "$running_pid" || status=$?
