@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <lanecall/deadline.h>
 #include <lanecall/listener.h>
 #include <lanecall/socket_io.h>
 #include <netdb.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 
 namespace lanecall {
 namespace {
 
 constexpr int kBacklog = 1024;
+
+// A server holds a folder's lock for a few system calls.
+constexpr int kLockTimeoutMs = 1000;
+constexpr auto kLockRetry = std::chrono::milliseconds(5);
 
 [[noreturn]] void fail(const Uri& uri, const std::string& what,
                        const std::string& remedy) {
@@ -53,6 +63,28 @@ bool is_stale_socket(const sockaddr_un& address) {
          ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address),
                    sizeof address) < 0 &&
          errno == ECONNREFUSED;
+}
+
+// Locks the folder of a socket, against another server that is between finding
+// a socket stale and listening at its own. Not where a folder cannot be locked,
+// as on some network file systems: then bind() alone decides.
+//
+// No lock of Linux waits with a bound, short of a signal, which is not a
+// library's to use; so it is asked for again and again, and nearly always had
+// at once.
+Descriptor lockFolder(const Uri& uri) {
+  std::string folder = std::filesystem::path(uri.path).parent_path();
+  if (folder.empty()) folder = ".";
+  Descriptor lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Deadline deadline = Deadline::in(kLockTimeoutMs);
+  while (lock.valid() && ::flock(lock.get(), LOCK_EX | LOCK_NB) < 0 &&
+         (errno == EWOULDBLOCK || errno == EINTR)) {
+    if (deadline.passed())
+      fail(uri, "another program keeps " + folder + " locked",
+           "end it, or choose another folder");
+    std::this_thread::sleep_for(kLockRetry);
+  }
+  return lock;
 }
 
 std::uint16_t boundPort(int fd) {
@@ -119,6 +151,7 @@ void Listener::listenTcp() {
 }
 
 void Listener::listenUnix() {
+  const Descriptor lock = lockFolder(uri_);  // until it listens
   const sockaddr_un address = unixAddress(uri_.path);
   struct stat old;
   if (::lstat(uri_.path.c_str(), &old) == 0) {

@@ -2,6 +2,7 @@
 //
 // The server library against clients that misbehave, and its stop.
 #include <edu/Edu.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <lanecall/open.h>
 #include <lanecall/server.h>
@@ -9,6 +10,7 @@
 #include <lanecall/stream_transport.h>
 #include <poll.h>
 #include <spdlog/sinks/base_sink.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -97,6 +99,24 @@ class ServerTest : public ::testing::Test {
 
   std::string path() const { return folder + "/socket"; }
   std::string address() const { return server->addresses().at(0); }
+
+  // What a listener at our address says, which must fail.
+  std::string whyNotListening() const {
+    try {
+      Listener listener(parseUri(options.listen[0]));
+      ADD_FAILURE() << "it listens";
+      return {};
+    } catch (const std::runtime_error& error) {
+      return error.what();
+    }
+  }
+
+  // As a server that is just about to listen in our folder.
+  Descriptor lockedFolder() const {
+    Descriptor lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    EXPECT_EQ(::flock(lock.get(), LOCK_EX), 0);
+    return lock;
+  }
 
   // Clients may connect, but nobody serves them yet.
   void listen() {
@@ -188,9 +208,27 @@ TEST_F(ServerTest, ASocketInUseIsNotTaken) {
 
 TEST_F(ServerTest, AFileThatIsNoSocketIsNotReplaced) {
   std::ofstream(path()) << "precious";
-  EXPECT_THROW(Listener listener(parseUri(options.listen[0])),
-               std::runtime_error);
+  EXPECT_NE(whyNotListening().find("no socket"), std::string::npos);
   EXPECT_EQ(std::filesystem::file_size(path()), 8u);
+}
+
+// Two servers that find the same stale socket must not both replace it.
+TEST_F(ServerTest, AListenerWaitsForAnotherThatIsBeginning) {
+  Descriptor other = lockedFolder();
+  auto listener = std::async(std::launch::async, [this] {
+    return std::make_unique<Listener>(parseUri(options.listen[0]));
+  });
+  EXPECT_EQ(listener.wait_for(std::chrono::milliseconds(50)),
+            std::future_status::timeout);
+  EXPECT_FALSE(std::filesystem::exists(path()));
+  other.reset();
+  EXPECT_NE(listener.get(), nullptr);
+}
+
+TEST_F(ServerTest, AFolderThatStaysLockedIsAnError) {
+  Descriptor other = lockedFolder();
+  const std::string why = whyNotListening();
+  EXPECT_NE(why.find(folder + " locked"), std::string::npos) << why;
 }
 
 TEST_F(ServerTest, OneConnectionTooManyIsClosedAndTheOthersServed) {
