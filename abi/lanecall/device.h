@@ -9,7 +9,8 @@
  *   host memory one index page and two byte rings, TX (driver to device) and RX.
  * - Commands go through the control block; every answer comes back as a change
  *   of the status word in the index page, followed by the channel's interrupt.
- *   The driver never needs to read a register to learn what happened.
+ *   The driver needs a register to learn what happened only if that page
+ *   itself is no good.
  * - Everything in memory is little-endian. Every word in the index page has one
  *   writer; words of different writers never share a 128-byte block.
  */
@@ -56,10 +57,10 @@
 #define LANECALL_REG_DOORBELL_STRIDE 0x34 /* RO */
 #define LANECALL_REG_RING_SHIFTS 0x38 /* RO: min | max << 8 */
 #define LANECALL_REG_PAGE_SHIFTS 0x3c /* RO: min | max << 8 */
-#define LANECALL_REG_GENERATION 0x40 /* RO: engine resets so far */
+#define LANECALL_REG_GENERATION 0x40 /* RO: 1, then up at each reset */
 #define LANECALL_REG_GUEST_ERRORS 0x44 /* RO: breaches of this spec */
 
-#define LANECALL_CONTROL_ENABLE 0x1 /* clearing it resets the engine */
+#define LANECALL_CONTROL_ENABLE 0x1 /* a write without it: engine reset */
 
 #define LANECALL_STATUS_ENABLED 0x1
 #define LANECALL_STATUS_RESETTING 0x2 /* memory may still be touched */
