@@ -18,8 +18,8 @@ class Listener {
   // Binds and listens. For tcp, port 0 takes a free one. For unix, a socket
   // file that nobody listens at any more is replaced; one that is in use, or a
   // file of another kind, is an error. The socket's folder is locked meanwhile,
-  // so that of two servers only one replaces a stale socket. Throws std::runtime_error with one line
-  // that names the address and what to do.
+  // so that of two servers only one replaces a stale socket. Throws
+  // std::runtime_error with one line that names the address and what to do.
   explicit Listener(const Uri& uri);
 
   // Removes the socket file, if it is still this listener's.

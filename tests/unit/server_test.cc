@@ -210,6 +210,13 @@ TEST_F(ServerTest, AFileThatIsNoSocketIsNotReplaced) {
   std::ofstream(path()) << "precious";
   EXPECT_NE(whyNotListening().find("no socket"), std::string::npos);
   EXPECT_EQ(std::filesystem::file_size(path()), 8u);
+  try {
+    openTransport("unix:" + path());
+    FAIL() << "a client connected to it";
+  } catch (const TTransportException& error) {
+    EXPECT_NE(std::string(error.what()).find("no socket"), std::string::npos)
+        << error.what();
+  }
 }
 
 // Two servers that find the same stale socket must not both replace it.

@@ -52,6 +52,8 @@ const char* socketRemedy(int error) {
     case ENOENT:
     case ECONNREFUSED:
       return "start lanecall-server there, or correct the address";
+    case ENOTSOCK:
+      return "what is there is no socket; correct the path";
     case EACCES:
     case EPERM:
       return "get read and write access to the socket, by its group or as root";

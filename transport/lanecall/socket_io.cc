@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <cerrno>
@@ -22,6 +23,11 @@ Descriptor streamSocket(int family) {
 void setNoDelay(int fd) {
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+bool is_no_socket(const std::string& path) {
+  struct stat file;
+  return ::stat(path.c_str(), &file) == 0 && !S_ISSOCK(file.st_mode);
 }
 
 int fromLookup(int error) {
@@ -62,8 +68,12 @@ int SocketIo::openUnix() {
   std::memcpy(address.sun_path, uri_.path.data(), uri_.path.size());
   connecting_ = false;
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address),
-                sizeof address) < 0)
-    return -errno;
+                sizeof address) < 0) {
+    const int error = errno;
+    // Refused, too, by what never was a socket.
+    return error == ECONNREFUSED && is_no_socket(uri_.path) ? -ENOTSOCK
+                                                            : -error;
+  }
   return adopt(std::move(fd));
 }
 
