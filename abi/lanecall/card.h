@@ -12,9 +12,12 @@
  * - Every packet is one struct lanecall_card_frame; some carry descriptors
  *   (SCM_RIGHTS), exactly as many as named here. All words little-endian, all
  *   unused bytes zero.
- * - A channel is named by an id that the device never uses twice in a session.
- *   A frame about an id that is closed is late, and ignored; one about an id
- *   that was never offered, and any other breach, ends the session.
+ * - A channel is named by an id that the device never uses twice in a session:
+ *   each is greater than all before. An id is closed by CLOSE or RELEASED. A
+ *   frame about an id that is closed is late, and ignored; one about an id that
+ *   was never offered, and any other breach, ends the session.
+ * - DRAIN and END may meet on their way: DRAIN is answered by RELEASED also
+ *   after END.
  * - The server owns the layout of card memory; the device owns who sees it. It
  *   checks each place and clears it before anyone may use it.
  * - Bytes, and wishes to be told of bytes, never come this way: they lie in the
