@@ -2,7 +2,10 @@
 //
 // lanecall: the command-line client. The same program over TCP, a Unix socket,
 // or a PCIe device; --to says which.
+#include <lanecall/device.h>
+
 #include <CLI/CLI.hpp>
+#include <bit>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -32,6 +35,18 @@ struct CommandLine {
   }
 };
 
+// Why this is no size of a ring; empty if it is one.
+std::string ringSizeError(const std::string& text) {
+  constexpr std::uint32_t kLeast = 1u << LANECALL_RING_SHIFT_MIN;
+  constexpr std::uint32_t kMost = 1u << LANECALL_RING_SHIFT_MAX;
+  std::uint32_t bytes = 0;
+  if (CLI::detail::lexical_cast(text, bytes) && std::has_single_bit(bytes) &&
+      bytes >= kLeast && bytes <= kMost)
+    return {};
+  return "'" + text + "' is no power of two from " + std::to_string(kLeast) +
+         " to " + std::to_string(kMost);
+}
+
 void addConnectionOptions(CLI::App& app, CommandLine& line) {
   ClientOptions& o = line.options;
   o.connectTimeoutMs = 10'000;
@@ -40,8 +55,7 @@ void addConnectionOptions(CLI::App& app, CommandLine& line) {
   app.add_option("--to", line.to,
                  "Where the server is: tcp:host:port, unix:/path or "
                  "pcie:/dev/lanecall0")
-      ->envname("LANECALL_TO")
-      ->required();
+      ->envname("LANECALL_TO");
   app.add_option("--protocol", o.protocol, "binary or compact")
       ->transform(CLI::CheckedTransformer(std::map<std::string, Protocol>{
           {"binary", Protocol::kBinary}, {"compact", Protocol::kCompact}}));
@@ -64,7 +78,8 @@ void addConnectionOptions(CLI::App& app, CommandLine& line) {
          "Bytes in a message, either way [67108864]")
       ->check(CLI::Range(64, 2'000'000'000));
   auto ring = [&](const char* option, std::uint32_t& value, const char* text) {
-    app.add_option(option, value, text);
+    app.add_option(option, value, text)
+        ->check(CLI::Validator(ringSizeError, "BYTES"));
   };
   ring("--tx-ring", o.txRingBytes,
        "pcie: bytes of the ring to the device, a power of two");
@@ -130,7 +145,6 @@ void addEduCommands(CLI::App& app, CommandLine& line) {
 
 void addVirtineCommands(CLI::App& app, CommandLine& line) {
   auto* virtine = app.add_subcommand("virtine", "The clean-up of virtines");
-  virtine->require_subcommand(1);
   auto* clean = virtine->add_subcommand(
       "clean",
       "Register FILE as snapshot, dirty a copy at random, have it cleaned, "
@@ -142,6 +156,18 @@ void addVirtineCommands(CLI::App& app, CommandLine& line) {
       return runVirtineClean(s, line.file, line.seedOrFresh());
     };
   });
+}
+
+// One line for an error of the command line itself; returns the exit status.
+int misused(const CLI::App& app, const std::string& what) {
+  std::string asked = "lanecall";
+  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    asked += " " + at->get_name();
+  }
+  std::fprintf(stderr, "lanecall: %s; see %s --help\n", what.c_str(),
+               asked.c_str());
+  return 2;
 }
 
 int run(const CommandLine& line) try {
@@ -156,18 +182,31 @@ int run(const CommandLine& line) try {
   std::fflush(stdout);
   std::fprintf(stderr, "lanecall: %s\n",
                describeFailure(error, line.to, line.options).c_str());
-  return 1;
+  return is_bad_address(error) ? 2 : 1;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app("Calls a Lanecall server over TCP, a Unix socket or PCIe.");
-  app.require_subcommand(1);
   CommandLine line;
   addConnectionOptions(app, line);
   addEduCommands(app, line);
   addVirtineCommands(app, line);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    if (app.get_subcommands().empty() && !app.remaining().empty())
+      return misused(
+          app, "unknown command or option '" + app.remaining().front() + "'");
+    return misused(app, error.what());
+  }
+  // Not before the words that are there: a wrong one is the better news.
+  if (!line.command) return misused(app, "a command is missing");
+  if (line.to.empty())
+    return misused(app,
+                   "where is the server? Give --to tcp:host:port, unix:/path "
+                   "or pcie:/dev/lanecall0");
   return run(line);
 }

@@ -66,4 +66,9 @@ std::string describeFailure(const std::exception& error, const std::string& to,
   return to + ": " + error.what();
 }
 
+bool is_bad_address(const std::exception& error) {
+  auto* e = dynamic_cast<const TTransportException*>(&error);
+  return e && e->getType() == TTransportException::BAD_ARGS;
+}
+
 }  // namespace lanecall

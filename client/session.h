@@ -37,6 +37,9 @@ class Session {
 std::string describeFailure(const std::exception& error, const std::string& to,
                             const ClientOptions& options);
 
+// Whether it is about an address that says nothing, not about who is there.
+bool is_bad_address(const std::exception& error);
+
 }  // namespace lanecall
 
 #endif

@@ -139,6 +139,12 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
       ->capture_default_str();
 }
 
+// One line for an error of the command line itself; returns the exit status.
+int misused(const char* program, const char* what) {
+  std::fprintf(stderr, "%s: %s; see %s --help\n", program, what, program);
+  return 2;
+}
+
 int run(int argc, char** argv, const ServerProgram& program) {
   CommandLine line;
   CLI::App app(program.description);
@@ -146,8 +152,13 @@ int run(int argc, char** argv, const ServerProgram& program) {
   if (program.addOptions) program.addOptions(app);
   try {
     app.parse(argc, argv);
+    for (const std::string& address : line.server.listen)
+      parseListenUri(address);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    return misused(argv[0], error.what());
+  } catch (const std::invalid_argument& error) {
+    return misused(argv[0], error.what());
   }
   Limits& limits = line.server.limits;
   limits.stringBytes = line.maxString ? line.maxString : limits.messageBytes;

@@ -48,7 +48,8 @@ struct ServerProgram {
   std::function<void()> onReady;
 };
 
-// Returns the program's exit status: 0 after an orderly stop. Does not throw.
+// Returns the program's exit status: 0 after an orderly stop, 2 for a wrong
+// command line, 1 for any other failure. Does not throw.
 int serve(int argc, char** argv, const ServerProgram& program);
 
 // One service, whose handler all connections share.

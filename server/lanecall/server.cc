@@ -135,7 +135,7 @@ Server::Server(ServerOptions options, ProcessorMaker maker,
     throw std::invalid_argument(
         "nowhere to listen; give --listen tcp:127.0.0.1:0 or unix:/path");
   for (const std::string& address : options_.listen)
-    listeners_.push_back(std::make_unique<Listener>(parseUri(address)));
+    listeners_.push_back(std::make_unique<Listener>(parseListenUri(address)));
 }
 
 Server::~Server() = default;

@@ -37,6 +37,17 @@ TEST(UriTest, RefusesWhatItDoesNotUnderstandNamingIt) {
   }
 }
 
+TEST(UriTest, AServerIsNotOfferedADevice) {
+  EXPECT_EQ(parseListenUri("tcp:localhost:0").str(), "tcp:localhost:0");
+  try {
+    parseListenUri("http://x");
+    FAIL() << "it was accepted";
+  } catch (const std::invalid_argument& error) {
+    EXPECT_EQ(std::string(error.what()).find("pcie"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(UriTest, RefusesASocketPathThatDoesNotFitItsAddress) {
   EXPECT_NO_THROW(parseUri("unix:" + std::string(107, 'a')));
   EXPECT_THROW(parseUri("unix:" + std::string(108, 'a')),

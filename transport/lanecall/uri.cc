@@ -35,23 +35,7 @@ Uri parseTcp(const std::string& text, const std::string& rest) {
   return uri;
 }
 
-}  // namespace
-
-std::string Uri::str() const {
-  switch (scheme) {
-    case Scheme::kTcp: {
-      bool v6 = host.find(':') != std::string::npos;
-      return "tcp:" + (v6 ? "[" + host + "]" : host) + ":" +
-             std::to_string(port);
-    }
-    case Scheme::kUnix:
-      return "unix:" + path;
-    default:
-      return "pcie:" + path;
-  }
-}
-
-Uri parseUri(const std::string& text) {
+Uri parse(const std::string& text, const std::string& forms) {
   std::size_t colon = text.find(':');
   std::string scheme = text.substr(0, colon);
   std::string rest =
@@ -69,9 +53,31 @@ Uri parseUri(const std::string& text) {
     if (rest.empty()) reject(text, "use pcie:/dev/lanecall0");
     return {Uri::Scheme::kPcie, {}, 0, rest};
   }
-  reject(text,
-         "unknown scheme; use tcp:host:port, unix:/path or "
-         "pcie:/dev/lanecall0");
+  reject(text, "unknown scheme; use " + forms);
+}
+
+}  // namespace
+
+std::string Uri::str() const {
+  switch (scheme) {
+    case Scheme::kTcp: {
+      bool v6 = host.find(':') != std::string::npos;
+      return "tcp:" + (v6 ? "[" + host + "]" : host) + ":" +
+             std::to_string(port);
+    }
+    case Scheme::kUnix:
+      return "unix:" + path;
+    default:
+      return "pcie:" + path;
+  }
+}
+
+Uri parseUri(const std::string& text) {
+  return parse(text, "tcp:host:port, unix:/path or pcie:/dev/lanecall0");
+}
+
+Uri parseListenUri(const std::string& text) {
+  return parse(text, "tcp:host:port or unix:/path");
 }
 
 }  // namespace lanecall

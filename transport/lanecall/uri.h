@@ -26,6 +26,9 @@ struct Uri {
 // right.
 Uri parseUri(const std::string& text);
 
+// The same for a server, which is not told to use pcie.
+Uri parseListenUri(const std::string& text);
+
 }  // namespace lanecall
 
 #endif
