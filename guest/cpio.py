@@ -43,6 +43,11 @@ class Writer:
         self._names.add(name)
         self._entry(name, stat.S_IFREG | mode, mtime, data)
 
+    def texts(self, folder, texts):
+        """Files in a folder, by name."""
+        for name, text in texts.items():
+            self.data(os.path.join(folder, name), text.encode())
+
     def link(self, name, target):
         name = os.path.normpath(name).lstrip("/")
         if name in self._names:

@@ -22,6 +22,7 @@ KEPT_SECONDS = 24 * 3600  # unused layers go away after this
 
 # Modules of Debian's kernel that the guest loads for a network card.
 NETWORK_MODULES = ["virtio_pci", "virtio_net"]
+OWN_MODULE = "extra/lanecall.ko"  # below lib/modules/RELEASE, as modprobe wants
 
 
 class Layer:
@@ -110,15 +111,22 @@ def stripped(path):
         yield copy if result.returncode == 0 else path
 
 
+def module_needs(kernel):
+    """What each module needs; all are paths below lib/modules/RELEASE."""
+    needs = {}
+    with open(os.path.join(modules_folder(kernel), "modules.dep"),
+              encoding="utf-8") as lines:
+        for line in lines:
+            path, _, rest = line.strip().partition(":")
+            needs[path] = rest.split()
+    return needs
+
+
 def module_paths(kernel, wanted):
     """Paths below lib/modules/RELEASE of these modules and what they need, in
     the order in which they can be loaded."""
     base = modules_folder(kernel)
-    needs = {}
-    with open(os.path.join(base, "modules.dep"), encoding="utf-8") as lines:
-        for line in lines:
-            path, _, rest = line.strip().partition(":")
-            needs[path] = rest.split()
+    needs = module_needs(kernel)
     by_name = {os.path.basename(path).split(".")[0].replace("-", "_"): path
                for path in needs}
     order = []
@@ -136,6 +144,22 @@ def module_paths(kernel, wanted):
 def modules_folder(kernel):
     with open(os.path.join(kernel, "release"), encoding="utf-8") as text:
         return os.path.join(kernel, "root/lib/modules", text.read().strip())
+
+
+def module_index(kernel, own):
+    """What modprobe reads in the guest, by name: Debian's modules that are
+    there, and the file `own` at OWN_MODULE with its aliases."""
+    needs = module_needs(kernel)
+    lines = [f"{path}: {' '.join(needs[path])}\n"
+             for path in module_paths(kernel, NETWORK_MODULES)]
+    info = subprocess.run(["/sbin/modinfo", "-F", "alias", own],
+                          capture_output=True, text=True, check=False)
+    if info.returncode != 0:
+        raise OSError(f"modinfo cannot read {own}: {info.stderr.strip()}")
+    name = os.path.basename(OWN_MODULE).partition(".")[0]
+    return {"modules.dep": "".join(lines) + f"{OWN_MODULE}:\n",
+            "modules.alias": "".join(f"alias {alias} {name}\n"
+                                     for alias in info.stdout.split())}
 
 
 def system_layer(kernel):
