@@ -129,7 +129,8 @@ void Listener::listenTcp() {
   addrinfo* found = nullptr;
   if (int error = ::getaddrinfo(
           uri_.host.c_str(), std::to_string(uri_.port).c_str(), &hints, &found))
-    fail(uri_, ::gai_strerror(error), "correct the host name");
+    fail(uri_, uri_.host + ": " + ::gai_strerror(error),
+         "correct the host name, or how this machine looks it up");
   std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses(found,
                                                            ::freeaddrinfo);
   int error = EADDRNOTAVAIL;

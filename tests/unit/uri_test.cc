@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <lanecall/listener.h>
 #include <lanecall/open.h>
 #include <lanecall/uri.h>
+#include <netdb.h>
 
 #include <stdexcept>
 
@@ -52,6 +54,26 @@ TEST(UriTest, RefusesASocketPathThatDoesNotFitItsAddress) {
   EXPECT_NO_THROW(parseUri("unix:" + std::string(107, 'a')));
   EXPECT_THROW(parseUri("unix:" + std::string(108, 'a')),
                std::invalid_argument);
+}
+
+// Too long for a name's part, so that no name server is asked.
+TEST(UriTest, AHostThatIsNotFoundIsNamedWithTheLookupsReason) {
+  const std::string host(64, 'x');
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(host.c_str(), "1", nullptr, &found);
+  ASSERT_NE(error, 0);
+  const std::string expected = host + ": " + ::gai_strerror(error);
+  auto expectSaid = [&](auto attempt) {
+    try {
+      attempt();
+      ADD_FAILURE() << "it was found";
+    } catch (const std::exception& failure) {
+      EXPECT_NE(std::string(failure.what()).find(expected), std::string::npos)
+          << failure.what();
+    }
+  };
+  expectSaid([&] { openTransport("tcp:" + host + ":1"); });
+  expectSaid([&] { Listener listener(parseUri("tcp:" + host + ":0")); });
 }
 
 TEST(UriTest, AClientNeedsAPort) {

@@ -36,6 +36,10 @@ class ChannelIo {
   // was closed may be opened again.
   virtual int open() = 0;
 
+  // Why the last open() failed, where the errno value does not say it: a host
+  // name's look-up. Else empty.
+  virtual std::string reason() const { return {}; }
+
   // The outcome of open(): 0 connected, -EINPROGRESS not known yet (poll for
   // POLLOUT, then ask again), else why the connection failed or ended.
   // A connection that came about and was then closed in order by the other

@@ -58,7 +58,7 @@ const char* socketRemedy(int error) {
     case EPERM:
       return "get read and write access to the socket, by its group or as root";
     case EADDRNOTAVAIL:
-      return "no such host; correct the name";
+      return "correct the host name, or how this machine looks it up";
     case EHOSTUNREACH:
     case ENETUNREACH:
     case ETIMEDOUT:
@@ -75,9 +75,10 @@ const char* socketRemedy(int error) {
 }  // namespace
 
 std::string explain(const std::string& name, const std::string& action,
-                    int error, bool isDevice) {
+                    int error, bool isDevice, const std::string& reason) {
   std::string line =
-      name + ": " + action + ": " + std::generic_category().message(error);
+      name + ": " + action + ": " +
+      (reason.empty() ? std::generic_category().message(error) : reason);
   if (error == ETIMEDOUT && action != "open")
     return line +
            "; the connection was closed, since a late answer would be taken "

@@ -9,10 +9,11 @@
 
 namespace lanecall {
 
-// "name: action: errno's text; remedy". error is an errno value. What to do
-// depends on whether name is a device's node or a socket.
+// "name: action: errno's text; remedy". error is an errno value; a reason, if
+// there is one, stands for its text. What to do depends on whether name is a
+// device's node or a socket.
 std::string explain(const std::string& name, const std::string& action,
-                    int error, bool isDevice);
+                    int error, bool isDevice, const std::string& reason = {});
 
 }  // namespace lanecall
 

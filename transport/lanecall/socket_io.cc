@@ -30,17 +30,6 @@ bool is_no_socket(const std::string& path) {
   return ::stat(path.c_str(), &file) == 0 && !S_ISSOCK(file.st_mode);
 }
 
-int fromLookup(int error) {
-  switch (error) {
-    case EAI_SYSTEM:
-      return -errno;
-    case EAI_MEMORY:
-      return -ENOMEM;
-    default:
-      return -EADDRNOTAVAIL;
-  }
-}
-
 }  // namespace
 
 SocketIo::SocketIo(Uri uri) : uri_(std::move(uri)) { name_ = uri_.str(); }
@@ -77,7 +66,15 @@ int SocketIo::openUnix() {
   return adopt(std::move(fd));
 }
 
+int SocketIo::failLookup(int error) {
+  if (error == EAI_SYSTEM) return -errno;
+  if (error == EAI_MEMORY) return -ENOMEM;
+  reason_ = uri_.host + ": " + ::gai_strerror(error);
+  return -EADDRNOTAVAIL;
+}
+
 int SocketIo::openTcp() {
+  reason_.clear();
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
@@ -91,7 +88,7 @@ int SocketIo::openTcp() {
     error = ::getaddrinfo(uri_.host.c_str(), std::to_string(uri_.port).c_str(),
                           &hints, &found);
   }
-  if (error) return fromLookup(error);
+  if (error) return failLookup(error);
   addresses_.reset(found, ::freeaddrinfo);
   next_ = found;
   int outcome = connectNext();

@@ -28,14 +28,17 @@ class SocketIo : public DescriptorIo {
   ssize_t read(void* data, std::size_t size) override;
   ssize_t write(const void* data, std::size_t size) override;
   std::string name() const override { return name_; }
+  std::string reason() const override { return reason_; }
 
  private:
   int openUnix();
   int openTcp();
   int connectNext();
+  int failLookup(int error);
 
   Uri uri_;
   std::string name_;
+  std::string reason_;
   std::shared_ptr<addrinfo> addresses_;
   const addrinfo* next_ = nullptr;
   bool connecting_ = false;

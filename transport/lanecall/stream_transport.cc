@@ -35,8 +35,9 @@ void StreamTransport::fail(Exception::TTransportExceptionType type,
 
 void StreamTransport::failOpen(int error) {
   io_->close();
-  fail(error == ECANCELED ? Exception::INTERRUPTED : Exception::NOT_OPEN,
-       "open", error);
+  throw Exception(
+      error == ECANCELED ? Exception::INTERRUPTED : Exception::NOT_OPEN,
+      explain(io_->name(), "open", error, isDevice(), io_->reason()));
 }
 
 void StreamTransport::await(short events, const Deadline& deadline,
