@@ -96,12 +96,17 @@ class Guest:
         self.stop()
         self.port.close()
 
+    def wait(self):
+        """QEMU's status once it has ended by itself; None if it does not."""
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
-            try:
-                self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
+            if self.wait() is None:
                 self.process.kill()
         return self.process.wait()
 
