@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <lanecall/mapping.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+
+namespace lanecall {
+
+int Mapping::map(int fd, off_t offset, std::size_t bytes, int protection) {
+  reset();
+  void* at = ::mmap(nullptr, bytes, protection, MAP_SHARED, fd, offset);
+  if (at == MAP_FAILED) return -errno;
+  at_ = at;
+  bytes_ = bytes;
+  return 0;
+}
+
+int Mapping::mapTwice(int fd, off_t offset, std::size_t bytes, int protection) {
+  reset();
+  // Addresses first, so that nobody else's mapping can be hit.
+  void* at = ::mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+                    -1, 0);
+  if (at == MAP_FAILED) return -errno;
+  at_ = at;
+  bytes_ = 2 * bytes;
+  for (std::size_t half : {std::size_t{0}, bytes}) {
+    if (::mmap(data() + half, bytes, protection, MAP_SHARED | MAP_FIXED, fd,
+               offset) == MAP_FAILED) {
+      int error = errno;
+      reset();
+      return -error;
+    }
+  }
+  return 0;
+}
+
+void Mapping::reset() {
+  if (at_) ::munmap(at_, bytes_);
+  at_ = nullptr;
+  bytes_ = 0;
+}
+
+}  // namespace lanecall
