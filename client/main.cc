@@ -8,8 +8,8 @@
 #include <bit>
 #include <cstdio>
 #include <functional>
-#include <map>
 #include <optional>
+#include <stdexcept>
 
 #include "commands.h"
 #include "random.h"
@@ -56,12 +56,14 @@ void addConnectionOptions(CLI::App& app, CommandLine& line) {
                  "Where the server is: tcp:host:port, unix:/path or "
                  "pcie:/dev/lanecall0")
       ->envname("LANECALL_TO");
-  app.add_option("--protocol", o.protocol, "binary or compact")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Protocol>{
-          {"binary", Protocol::kBinary}, {"compact", Protocol::kCompact}}));
-  app.add_option("--framing", o.framing, "buffered or framed")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Framing>{
-          {"buffered", Framing::kBuffered}, {"framed", Framing::kFramed}}));
+  app.add_option_function<std::string>(
+      "--protocol",
+      [&o](const std::string& name) { o.protocol = parseProtocol(name); },
+      "binary or compact [binary]");
+  app.add_option_function<std::string>(
+      "--framing",
+      [&o](const std::string& name) { o.framing = parseFraming(name); },
+      "buffered or framed [buffered]");
   auto bound = [&](const char* option, int& value, const char* text) {
     app.add_option(option, value, text)
         ->check(CLI::Range(0, 2'000'000'000))
@@ -200,6 +202,8 @@ int main(int argc, char** argv) {
     if (app.get_subcommands().empty() && !app.remaining().empty())
       return misused(
           app, "unknown command or option '" + app.remaining().front() + "'");
+    return misused(app, error.what());
+  } catch (const std::invalid_argument& error) {
     return misused(app, error.what());
   }
   // Not before the words that are there: a wrong one is the better news.

@@ -12,7 +12,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <stdexcept>
 #include <system_error>
 
@@ -99,12 +98,18 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
                  "Where to listen: tcp:host:port (port 0 takes a free one) or "
                  "unix:/path; any number [tcp:127.0.0.1:9090]")
       ->take_all();
-  app.add_option("--protocol", server.protocol, "binary or compact")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Protocol>{
-          {"binary", Protocol::kBinary}, {"compact", Protocol::kCompact}}));
-  app.add_option("--framing", server.framing, "buffered or framed")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Framing>{
-          {"buffered", Framing::kBuffered}, {"framed", Framing::kFramed}}));
+  app.add_option_function<std::string>(
+      "--protocol",
+      [&server](const std::string& name) {
+        server.protocol = parseProtocol(name);
+      },
+      "binary or compact [binary]");
+  app.add_option_function<std::string>(
+      "--framing",
+      [&server](const std::string& name) {
+        server.framing = parseFraming(name);
+      },
+      "buffered or framed [buffered]");
   auto count = [&](const char* option, int& value, int least, int most,
                    const char* text) {
     app.add_option(option, value, text)
