@@ -79,6 +79,10 @@ void addConnectionOptions(CLI::App& app, CommandLine& line) {
          },
          "Bytes in a message, either way [67108864]")
       ->check(CLI::Range(64, 2'000'000'000));
+  app.add_option("--max-container", o.limits.containerItems,
+                 "Items in a list, set or map that comes")
+      ->check(CLI::Range(1, 2'000'000'000))
+      ->capture_default_str();
   auto ring = [&](const char* option, std::uint32_t& value, const char* text) {
     app.add_option(option, value, text)
         ->check(CLI::Validator(ringSizeError, "BYTES"));

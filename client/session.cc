@@ -25,10 +25,7 @@ std::string describeTransport(const TTransportException& error,
            ": the server closed the connection before it answered; does it "
            "speak " +
            wire + ", and take messages of this size? See its log";
-  if (text.starts_with("MaxMessageSize"))
-    return to + ": the answer is over the limit; raise --max-message";
-  if (text.starts_with("Received an oversized frame") ||
-      text.starts_with("Frame size has negative value"))
+  if (text.starts_with("Frame size has negative value"))
     return to + ": what came is no frame of ours (" + text +
            "); give client and server the same --framing and --protocol";
   return error.what();
@@ -36,8 +33,6 @@ std::string describeTransport(const TTransportException& error,
 
 std::string describeProtocol(const TProtocolException& error,
                              const std::string& to, const std::string& wire) {
-  if (error.getType() == TProtocolException::SIZE_LIMIT)
-    return to + ": the answer is over the limits; raise --max-message";
   return to + ": what came is not " + wire + " (" + error.what() +
          "); give client and server the same --protocol and --framing";
 }
@@ -56,6 +51,8 @@ std::string describeFailure(const std::exception& error, const std::string& to,
                             const ClientOptions& options) {
   const std::string wire =
       std::string(name(options.protocol)) + ", " + name(options.framing);
+  if (std::string limit = explainLimit(error, options.limits); !limit.empty())
+    return to + ": what came has " + limit;
   if (auto* e = dynamic_cast<const TTransportException*>(&error))
     return describeTransport(*e, to, wire);
   if (auto* e = dynamic_cast<const TProtocolException*>(&error))

@@ -9,14 +9,36 @@ namespace lanecall {
 
 using apache::thrift::transport::TTransportException;
 
+namespace {
+
+class AcceptedTransport : public StreamTransport {
+ public:
+  using StreamTransport::StreamTransport;
+
+ protected:
+  Peer peer() const override { return Peer::kClient; }
+};
+
+// Why a call ended its connection, for the server's log.
+std::string describe(const std::exception& error, const Limits& limits) {
+  if (std::string limit = explainLimit(error, limits); !limit.empty())
+    return "the client sent " + limit;
+  auto* e = dynamic_cast<const TTransportException*>(&error);
+  if (e && e->getType() == TTransportException::END_OF_FILE)
+    return "the client closed the connection in the middle of a message";
+  return error.what();
+}
+
+}  // namespace
+
 Connection::Connection(std::uint64_t id, std::unique_ptr<ChannelIo> io,
                        const ServerOptions& options,
                        std::shared_ptr<spdlog::logger> log)
     : id_(id),
       options_(options),
       log_(std::move(log)),
-      raw_(std::make_shared<StreamTransport>(std::move(io),
-                                             options.limits.configuration())),
+      raw_(std::make_shared<AcceptedTransport>(std::move(io),
+                                               options.limits.configuration())),
       stack_(stack(raw_, options.framing, options.limits)) {
   raw_->setSendTimeout(options.sendTimeoutMs);
 }
@@ -71,7 +93,7 @@ void Connection::run(const ProcessorMaker& maker) {
     log_->info("event=closed connection={} reason=\"{}\"", id_, logField(why));
   } catch (const std::exception& error) {
     log_->warn("event=failed connection={} from={} error=\"{}\"", id_, peer,
-               logField(error.what()));
+               logField(describe(error, options_.limits)));
   } catch (...) {
     log_->error("event=failed connection={} from={} error=unknown", id_, peer);
   }

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <initializer_list>
 #include <new>
 #include <string>
 
@@ -104,6 +105,39 @@ TEST(LimitsTest, DeepNestingIsRefused) {
   EXPECT_LT(largestFor<edu::EduProcessor>(bytes, Protocol::kBinary,
                                           Framing::kBuffered),
             kModest);
+}
+
+TEST(LimitsTest, WhatThriftSaysOfALimitIsExplainedWithItsOption) {
+  using protocol::TProtocolException;
+  using transport::TTransportException;
+  Limits limits;
+  limits.messageBytes = 1001;
+  limits.stringBytes = 1002;
+  limits.containerItems = 1003;
+  limits.depth = 1004;
+  auto expectHas = [](const std::string& text,
+                      std::initializer_list<const char*> parts) {
+    for (const char* part : parts)
+      EXPECT_NE(text.find(part), std::string::npos) << text;
+  };
+  expectHas(
+      explainLimit(TProtocolException(TProtocolException::SIZE_LIMIT), limits),
+      {"1002", "--max-string", "1003", "--max-container",
+       "Limits::containerItems"});
+  expectHas(
+      explainLimit(TProtocolException(TProtocolException::DEPTH_LIMIT), limits),
+      {"1004", "--max-depth"});
+  for (const char* text :
+       {"MaxMessageSize reached", "Received an oversized frame"})
+    expectHas(explainLimit(
+                  TTransportException(TTransportException::END_OF_FILE, text),
+                  limits),
+              {"1001", "--max-message"});
+  EXPECT_EQ(
+      explainLimit(TProtocolException(TProtocolException::BAD_VERSION), limits),
+      "");
+  EXPECT_EQ(explainLimit(TTransportException("No more data to read."), limits),
+            "");
 }
 
 TEST(LimitsTest, RandomBytesStayModest) {

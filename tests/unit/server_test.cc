@@ -64,10 +64,13 @@ class LogLines : public spdlog::sinks::base_sink<std::mutex> {
   // How many lines have this text.
   int count(const std::string& text) {
     std::lock_guard<std::mutex> lock(mutex_);
-    return static_cast<int>(
-        std::count_if(lines_.begin(), lines_.end(), [&](const auto& line) {
-          return line.find(text) != std::string::npos;
-        }));
+    return countLocked(text);
+  }
+
+  // Returns when one has.
+  void await(const std::string& text) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return countLocked(text) > 0; });
   }
 
   // Called with each line, in the thread that logs it.
@@ -76,11 +79,20 @@ class LogLines : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
     lines_.emplace_back(message.payload.begin(), message.payload.end());
+    changed_.notify_all();
     if (onLine) onLine(lines_.back());
   }
   void flush_() override {}
 
  private:
+  int countLocked(const std::string& text) const {
+    return static_cast<int>(
+        std::count_if(lines_.begin(), lines_.end(), [&](const auto& line) {
+          return line.find(text) != std::string::npos;
+        }));
+  }
+
+  std::condition_variable changed_;
   std::vector<std::string> lines_;  // guarded by base_sink's mutex_
 };
 
@@ -305,6 +317,52 @@ TEST_F(ServerTest, AnErrorsTextStaysInItsFieldOfTheLog) {
   EXPECT_EQ(log->count(std::string(512, 'x')), 0);
 }
 
+TEST_F(ServerTest, ALimitThatIsMetIsNamedInTheLog) {
+  options.limits.stringBytes = 1000;
+  options.limits.containerItems = 2;
+  options.limits.messageBytes = 100'000;
+  for (Framing framing : {Framing::kBuffered, Framing::kFramed}) {
+    options.framing = framing;
+    start();
+    auto expectFails = [&](auto call) {
+      ClientOptions client;
+      client.framing = framing;
+      auto transport = openTransport(address(), client);
+      edu::EduClient edu(protocolOn(transport, client));
+      EXPECT_THROW(call(edu), TTransportException);
+    };
+    std::vector<std::int32_t> numbers;
+    std::string answer;
+    expectFails([&](auto& edu) { edu.scale(numbers, {1, 2, 3}, 1); });
+    expectFails([&](auto& edu) { edu.echo(answer, std::string(1001, 'x')); });
+    expectFails(
+        [&](auto& edu) { edu.echo(answer, std::string(100'001, 'x')); });
+    EXPECT_TRUE(stop());
+    EXPECT_EQ(log->count("event=failed"), 3);
+    EXPECT_GE(log->count("--max-container"), 2);
+    EXPECT_GE(log->count("--max-"), 3);
+    log = std::make_shared<LogLines>();
+  }
+}
+
+TEST_F(ServerTest, AClientThatLeavesInTheMiddleOfAMessageIsNamedPlainly) {
+  start();
+  const std::string half("\x80\x01\x00\x01\x00\x00\x00\x04pi", 10);
+  raw()->write(reinterpret_cast<const std::uint8_t*>(half.data()), half.size());
+  log->await(
+      "error=\"the client closed the connection in the middle of a message\"");
+}
+
+TEST_F(ServerTest, ALogsRemediesSpeakOfTheClient) {
+  options.messageTimeoutMs = 20;
+  start();
+  auto slow = raw();
+  const std::uint8_t begun = 0x80;
+  slow->write(&begun, 1);
+  expectClosed(*slow);
+  log->await("within --message-timeout\"");
+}
+
 TEST_F(ServerTest, AClientThatDoesNotTakeItsAnswerIsCutOff) {
   options.sendTimeoutMs = 50;
   start();
@@ -317,6 +375,7 @@ TEST_F(ServerTest, AClientThatDoesNotTakeItsAnswerIsCutOff) {
   // More than any socket buffer holds; the answer is not read.
   client.send_reflect(std::string(32 << 20, 'x'));
   EXPECT_TRUE(io->poll(0, 60'000) & POLLHUP) << "the server still waits";
+  log->await("within --send-timeout\"");
   expectServes();
 }
 

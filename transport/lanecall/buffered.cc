@@ -25,7 +25,8 @@ constexpr std::uint32_t kKeptBytes = 1 << 20;
       TTransportException::CORRUPTED_DATA,
       transport.getOrigin() + ": " + what + " is over the limit of " +
           std::to_string(limit) +
-          " bytes; raise the message limit on both sides, or send less");
+          " bytes (--max-message, Limits::messageBytes); raise it on both "
+          "sides, or send less");
 }
 
 }  // namespace
@@ -133,8 +134,9 @@ const std::uint8_t* BufferedTransport::borrowSlow(std::uint8_t* data,
                             ? readSlow(gathered_.get(), rBound_ - rBase_)
                             : receive(gathered_.get() + have, want);
     if (got == 0)
-      throw TTransportException(TTransportException::END_OF_FILE,
-                                getOrigin() + ": ended inside a message");
+      throw TTransportException(
+          TTransportException::END_OF_FILE,
+          getOrigin() + ": the connection ended inside a message");
     have += got;
   }
   setReadBuffer(gathered_.get(), have);

@@ -72,18 +72,36 @@ const char* socketRemedy(int error) {
   }
 }
 
+const char* clientRemedy(int error, const std::string& action) {
+  switch (error) {
+    case ECONNRESET:
+    case EPIPE:
+      return "the client ended the connection";
+    case ETIMEDOUT:
+      return action == "write"
+                 ? "it did not take an answer within --send-timeout"
+                 : "it did not send a whole message within --message-timeout";
+    default:
+      return nullptr;
+  }
+}
+
+const char* remedyFor(int error, const std::string& action, Peer peer) {
+  if (peer == Peer::kClient) return clientRemedy(error, action);
+  if (error == ETIMEDOUT && action != "open")
+    return "the connection was closed, since a late answer would be taken for "
+           "the next one; raise the timeout or see the server's log";
+  return peer == Peer::kDevice ? deviceRemedy(error) : socketRemedy(error);
+}
+
 }  // namespace
 
 std::string explain(const std::string& name, const std::string& action,
-                    int error, bool isDevice, const std::string& reason) {
+                    int error, Peer peer, const std::string& reason) {
   std::string line =
       name + ": " + action + ": " +
       (reason.empty() ? std::generic_category().message(error) : reason);
-  if (error == ETIMEDOUT && action != "open")
-    return line +
-           "; the connection was closed, since a late answer would be taken "
-           "for the next one; raise the timeout or see the server's log";
-  if (const char* remedy = isDevice ? deviceRemedy(error) : socketRemedy(error))
+  if (const char* remedy = remedyFor(error, action, peer))
     line += std::string("; ") + remedy;
   return line;
 }

@@ -9,11 +9,13 @@
 
 namespace lanecall {
 
+// What a connection leads to, which decides what can be done.
+enum class Peer { kDevice, kServer, kClient };
+
 // "name: action: errno's text; remedy". error is an errno value; a reason, if
-// there is one, stands for its text. What to do depends on whether name is a
-// device's node or a socket.
+// there is one, stands for its text.
 std::string explain(const std::string& name, const std::string& action,
-                    int error, bool isDevice, const std::string& reason = {});
+                    int error, Peer peer, const std::string& reason = {});
 
 }  // namespace lanecall
 

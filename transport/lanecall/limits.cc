@@ -2,11 +2,48 @@
 #include <lanecall/limits.h>
 #include <thrift/protocol/TBinaryProtocol.h>
 #include <thrift/protocol/TCompactProtocol.h>
+#include <thrift/protocol/TProtocolException.h>
+#include <thrift/transport/TTransportException.h>
 
 #include <stdexcept>
+#include <string_view>
 
 namespace lanecall {
 namespace thrift = apache::thrift;
+namespace {
+
+std::string over(const std::string& what, int limit, const char* unit,
+                 const char* options) {
+  return what + " over " + std::to_string(limit) + " " + unit + " (" + options +
+         ")";
+}
+
+std::string limitMet(const thrift::protocol::TProtocolException& error,
+                     const Limits& limits) {
+  using thrift::protocol::TProtocolException;
+  if (error.getType() == TProtocolException::DEPTH_LIMIT)
+    return over("structs nested", limits.depth, "deep",
+                "--max-depth, Limits::depth");
+  if (error.getType() != TProtocolException::SIZE_LIMIT) return {};
+  return over("a string", limits.stringBytes, "bytes",
+              "--max-message or --max-string, Limits::stringBytes") +
+         over(" or a list, set or map", limits.containerItems, "items",
+              "--max-container, Limits::containerItems");
+}
+
+std::string limitMet(const thrift::transport::TTransportException& error,
+                     const Limits& limits) {
+  const std::string_view text = error.what();
+  const char* const options = "--max-message, Limits::messageBytes";
+  if (text.starts_with("MaxMessageSize"))
+    return over("a message", limits.messageBytes, "bytes", options);
+  if (text.starts_with("Received an oversized frame"))
+    return over("a frame", limits.messageBytes, "bytes", options) +
+           ", or bytes of another --framing or --protocol";
+  return {};
+}
+
+}  // namespace
 
 std::shared_ptr<thrift::TConfiguration> Limits::configuration() const {
   return std::make_shared<thrift::TConfiguration>(messageBytes, messageBytes,
@@ -21,6 +58,18 @@ std::shared_ptr<thrift::protocol::TProtocolFactory> protocolFactory(
                                                      limits.containerItems);
   return std::make_shared<TBinaryProtocolFactory>(
       limits.stringBytes, limits.containerItems, true, true);
+}
+
+std::string explainLimit(const std::exception& error, const Limits& limits) {
+  std::string met;
+  if (auto* e =
+          dynamic_cast<const thrift::protocol::TProtocolException*>(&error))
+    met = limitMet(*e, limits);
+  if (auto* e =
+          dynamic_cast<const thrift::transport::TTransportException*>(&error))
+    met = limitMet(*e, limits);
+  if (!met.empty()) met += "; raise the limit on both sides, or send less";
+  return met;
 }
 
 Protocol parseProtocol(const std::string& name) {

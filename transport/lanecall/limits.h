@@ -9,6 +9,7 @@
 #include <thrift/TConfiguration.h>
 #include <thrift/protocol/TProtocol.h>
 
+#include <exception>
 #include <memory>
 #include <string>
 
@@ -30,6 +31,10 @@ enum class Protocol { kBinary, kCompact };
 // word (a client without it is of the days before Thrift 0.2).
 std::shared_ptr<apache::thrift::protocol::TProtocolFactory> protocolFactory(
     Protocol protocol, const Limits& limits);
+
+// Thrift's own words for a limit that was met name neither it nor its option:
+// these do, and what to do. Empty for any other failure.
+std::string explainLimit(const std::exception& error, const Limits& limits);
 
 // "binary" or "compact"; std::invalid_argument otherwise.
 Protocol parseProtocol(const std::string& name);

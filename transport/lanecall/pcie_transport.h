@@ -32,7 +32,7 @@ class TPcieTransport : public StreamTransport {
       : StreamTransport(std::move(io), std::move(configuration)) {}
 
  protected:
-  bool isDevice() const override { return true; }
+  Peer peer() const override { return Peer::kDevice; }
 };
 
 }  // namespace lanecall

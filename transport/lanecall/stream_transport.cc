@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <lanecall/errors.h>
 #include <lanecall/stream_transport.h>
 #include <poll.h>
 
@@ -30,14 +29,14 @@ StreamTransport::~StreamTransport() { io_->close(); }
 
 void StreamTransport::fail(Exception::TTransportExceptionType type,
                            const char* action, int error) const {
-  throw Exception(type, explain(io_->name(), action, error, isDevice()));
+  throw Exception(type, explain(io_->name(), action, error, peer()));
 }
 
 void StreamTransport::failOpen(int error) {
   io_->close();
   throw Exception(
       error == ECANCELED ? Exception::INTERRUPTED : Exception::NOT_OPEN,
-      explain(io_->name(), "open", error, isDevice(), io_->reason()));
+      explain(io_->name(), "open", error, peer(), io_->reason()));
 }
 
 void StreamTransport::await(short events, const Deadline& deadline,

@@ -24,6 +24,7 @@
 
 #include <lanecall/channel_io.h>
 #include <lanecall/deadline.h>
+#include <lanecall/errors.h>
 #include <thrift/transport/TVirtualTransport.h>
 
 #include <array>
@@ -82,8 +83,8 @@ class StreamTransport
   bool hasReadAhead() const { return aheadAt_ < aheadEnd_; }
 
  protected:
-  // Whether remedies are to speak of a device or of a socket.
-  virtual bool isDevice() const { return false; }
+  // Of whom an error is to speak.
+  virtual Peer peer() const { return Peer::kServer; }
 
  private:
   using Exception = apache::thrift::transport::TTransportException;
