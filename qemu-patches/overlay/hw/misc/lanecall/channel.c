@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A channel's state machine, as docs/device.md draws it. Three things move it:
- * commands and doorbells (register writes), events of the socket, and the ends
- * of both. Each first maps the index page, since every change of state is told
- * there; if the page is not memory any more, only the register tells.
+ * commands and doorbells (register writes), events of the socket or the card
+ * port, and the ends of both. Each first maps the index page, since every
+ * change of state is told there; if the page is not memory any more, only the
+ * register tells.
  *
  * What is watched: in CONNECTING the connection watches its own socket. In
  * RUNNING and DRAINING the socket is watched, level triggered, for exactly what
@@ -134,6 +135,9 @@ static void unmap_index(LanecallChannel *ch)
 static void set_state(LanecallChannel *ch, uint32_t state, uint32_t error)
 {
     ch->status = LANECALL_STATUS_WORD(state, error);
+    if (ch->in_card && state != LANECALL_CLOSED) {
+        ch->status |= LANECALL_IN_CARD;
+    }
     trace_lanecall_state(ch->engine->name, ch->number, state_name(state),
                          error_name(error));
     if (ch->index) {
@@ -143,10 +147,12 @@ static void set_state(LanecallChannel *ch, uint32_t state, uint32_t error)
     lanecall_interrupt(ch->engine, ch->vector);
 }
 
-/* Gives back everything that an open channel holds. */
+/* Gives back everything that an open channel holds, but places in the card. */
 static void release(LanecallChannel *ch)
 {
     qemu_bh_cancel(ch->salvage);
+    lanecall_moderation_stop(ch);
+    lanecall_direct_release(ch);
     lanecall_connection_close(&ch->connection);
     g_free(ch->tx.pages);
     ch->tx.pages = NULL;
@@ -168,6 +174,7 @@ static void close_channel(LanecallChannel *ch)
     trace_lanecall_close(ch->engine->name, ch->number);
     release(ch);
     set_state(ch, LANECALL_CLOSED, LANECALL_ERR_NONE);
+    lanecall_direct_vacate(ch);
 }
 
 /* Maps the index page of a channel in use; else the channel ends. */
@@ -361,6 +368,10 @@ void lanecall_channel_doorbell(LanecallChannel *ch)
         return;
     }
     trace_lanecall_doorbell(ch->engine->name, ch->number);
+    if (ch->in_card) {
+        lanecall_bells_ring(&ch->direct);
+        return;
+    }
     if (ch->send_error || !map_index_or_end(ch)) {
         return;
     }
@@ -402,15 +413,60 @@ static void on_connected(void *opaque, int error)
     lanecall_leave(ch->engine, entered);
 }
 
+/* The socket plane. */
+static void connect_socket(LanecallChannel *ch)
+{
+    int result = lanecall_connection_start(&ch->connection);
+
+    if (result != -EINPROGRESS) {
+        connected(ch, -result);
+    }
+}
+
+/* It will not be the direct plane: the other, or the end, with @error. */
+static void fall_back(LanecallChannel *ch, uint32_t error)
+{
+    lanecall_direct_release(ch);
+    if (ch->engine->server) {
+        connect_socket(ch);
+    } else {
+        end_channel(ch, error);
+    }
+}
+
+static bool wants_card(const LanecallChannel *ch)
+{
+    return (ch->block.flags & LANECALL_CHF_IN_CARD) == LANECALL_CHF_IN_CARD;
+}
+
+static void connect_channel(LanecallChannel *ch)
+{
+    int result = -ECONNREFUSED;
+
+    if (wants_card(ch)) {
+        result = lanecall_direct_open(ch);
+    }
+    if (result) {
+        fall_back(ch, error_of_errno(-result));
+    }
+}
+
+static bool is_accepted(const LanecallEngine *engine, uint32_t feature)
+{
+    return engine->accepted[0] & feature;
+}
+
 static bool is_valid_open(const LanecallChannel *ch)
 {
-    return ch->block.vector < ch->engine->vectors && !ch->block.flags;
+    uint32_t allowed = is_accepted(ch->engine, LANECALL_FEATURE_CARD_RINGS)
+        ? LANECALL_CHF_IN_CARD : 0;
+
+    return ch->block.vector < ch->engine->vectors &&
+           !(ch->block.flags & ~allowed);
 }
 
 static void command_open(LanecallChannel *ch)
 {
-    int result;
-
     if (!is_valid_index_address(ch->index_address)) {
         lanecall_breach(ch->engine, "INDEX is not aligned", ch->index_address);
         end_channel(ch, LANECALL_ERR_PROTOCOL);
@@ -428,10 +484,7 @@ static void command_open(LanecallChannel *ch)
         return;
     }
     set_state(ch, LANECALL_CONNECTING, LANECALL_ERR_NONE);
-    result = lanecall_connection_start(&ch->connection);
-    if (result != -EINPROGRESS) {
-        connected(ch, -result);
-    }
+    connect_channel(ch);
 }
 
 static bool is_valid_ring_shift(uint32_t shift)
@@ -485,13 +538,46 @@ static int attach_ring(LanecallChannel *ch, LanecallRing *ring,
     return 0;
 }
 
-static void command_attach(LanecallChannel *ch)
+static int take_moderation(LanecallChannel *ch)
+{
+    ch->moderation.us = 0;
+    if (is_accepted(ch->engine, LANECALL_FEATURE_MODERATION)) {
+        ch->moderation.bytes = ch->block.moderate_bytes;
+        ch->moderation.us = ch->block.moderate_us;
+    }
+    return ch->moderation.us <= LANECALL_MODERATE_US_MAX ? 0 : -EPROTO;
+}
+
+static bool is_valid_attach_in_card(const LanecallChannel *ch)
+{
+    return is_valid_ring_shift(ch->block.tx_shift) &&
+           is_valid_ring_shift(ch->block.rx_shift) &&
+           is_valid_page_shift(ch->block.page_shift);
+}
+
+/* Where the rings lie, the card's server says. */
+static void attach_in_card(LanecallChannel *ch)
+{
+    if (take_moderation(ch) || !is_valid_attach_in_card(ch)) {
+        lanecall_breach(ch->engine, "ATTACH with unusable sizes on channel",
+                        ch->number);
+        end_channel(ch, LANECALL_ERR_PROTOCOL);
+        return;
+    }
+    lanecall_direct_place(ch, 1u << ch->block.tx_shift,
+                          1u << ch->block.rx_shift,
+                          1u << ch->block.page_shift);
+}
+
+static void attach_in_guest(LanecallChannel *ch)
 {
     int64_t room;
-    int result;
+    int result = take_moderation(ch);
 
-    result = attach_ring(ch, &ch->tx, ch->block.tx_table, ch->block.tx_shift,
-                         false);
+    if (!result) {
+        result = attach_ring(ch, &ch->tx, ch->block.tx_table,
+                             ch->block.tx_shift, false);
+    }
     if (!result) {
         result = attach_ring(ch, &ch->rx, ch->block.rx_table,
                              ch->block.rx_shift, true);
@@ -514,7 +600,26 @@ static void command_attach(LanecallChannel *ch)
     watch(ch);
 }
 
-static void command_drain(LanecallChannel *ch)
+static void command_attach(LanecallChannel *ch)
+{
+    if (ch->in_card) {
+        attach_in_card(ch);
+    } else {
+        attach_in_guest(ch);
+    }
+}
+
+static void drain_in_card(LanecallChannel *ch)
+{
+    if (state_of(ch) == LANECALL_RUNNING) {
+        set_state(ch, LANECALL_DRAINING, LANECALL_ERR_NONE);
+        lanecall_direct_drain(ch);
+    } else {
+        close_channel(ch);
+    }
+}
+
+static void drain_in_guest(LanecallChannel *ch)
 {
     int64_t pending = 0;
 
@@ -532,13 +637,24 @@ static void command_drain(LanecallChannel *ch)
     }
 }
 
-static bool is_valid_command(uint32_t state, uint32_t command)
+static void command_drain(LanecallChannel *ch)
 {
+    if (ch->in_card) {
+        drain_in_card(ch);
+    } else {
+        drain_in_guest(ch);
+    }
+}
+
+static bool is_valid_command(const LanecallChannel *ch, uint32_t command)
+{
+    uint32_t state = state_of(ch);
+
     switch (command) {
     case LANECALL_CMD_OPEN:
         return state == LANECALL_CLOSED;
     case LANECALL_CMD_ATTACH:
-        return state == LANECALL_READY;
+        return state == LANECALL_READY && !ch->direct.placing;
     case LANECALL_CMD_DRAIN:
         return state != LANECALL_CLOSED && state != LANECALL_DRAINING;
     case LANECALL_CMD_CLOSE:
@@ -584,9 +700,10 @@ static bool needs_index(const LanecallChannel *ch, uint32_t command)
 
 void lanecall_channel_command(LanecallChannel *ch, uint32_t command)
 {
-    bool valid = is_valid_command(state_of(ch), command);
+    bool valid = is_valid_command(ch, command);
 
     if (valid && command == LANECALL_CMD_OPEN) {
+        ch->in_card = false;
         ch->vector = ch->block.vector;
         ch->index_address = ch->block.index;
         trace_lanecall_open(ch->engine->name, ch->number, ch->index_address,
@@ -606,6 +723,102 @@ void lanecall_channel_command(LanecallChannel *ch, uint32_t command)
     unmap_index(ch);
 }
 
+/* ---- The card port ------------------------------------------------------- */
+
+void lanecall_channel_accepted(LanecallChannel *ch)
+{
+    ch->in_card = true;
+    if (map_index_or_end(ch)) {
+        set_state(ch, LANECALL_READY, LANECALL_ERR_NONE);
+        unmap_index(ch);
+    }
+}
+
+void lanecall_channel_declined(LanecallChannel *ch, uint32_t error)
+{
+    if (map_index_or_end(ch)) {
+        fall_back(ch, error);
+        unmap_index(ch);
+    }
+}
+
+static void tell_places(LanecallChannel *ch)
+{
+    const LanecallPlace *held = ch->direct.held;
+
+    ch->index->card = (struct lanecall_places) {
+        .index = cpu_to_le64(held[LANECALL_PLACE_INDEX].offset),
+        .tx = cpu_to_le64(held[LANECALL_PLACE_TX].offset),
+        .rx = cpu_to_le64(held[LANECALL_PLACE_RX].offset),
+    };
+}
+
+void lanecall_channel_placed(LanecallChannel *ch)
+{
+    if (map_index_or_end(ch)) {
+        if (lanecall_direct_start(ch)) {
+            tell_places(ch);
+            set_state(ch, LANECALL_RUNNING, LANECALL_ERR_NONE);
+        } else {
+            end_channel(ch, LANECALL_ERR_RESOURCES);
+        }
+        unmap_index(ch);
+    }
+}
+
+void lanecall_channel_misplaced(LanecallChannel *ch)
+{
+    if (map_index_or_end(ch)) {
+        end_channel(ch, LANECALL_ERR_IO);
+        unmap_index(ch);
+    }
+}
+
+static bool is_breach_of_driver(uint32_t error)
+{
+    return error == LANECALL_ERR_PROTOCOL || error == LANECALL_ERR_DMA;
+}
+
+/* The server is told CLOSE when the driver has closed, too. */
+void lanecall_channel_direct_ended(LanecallChannel *ch, uint32_t error)
+{
+    if (is_breach_of_driver(error)) {
+        lanecall_breach(ch->engine, "bad ring, says the server of channel",
+                        ch->number);
+    }
+    if (state_of(ch) != LANECALL_DRAINING && map_index_or_end(ch)) {
+        set_state(ch, LANECALL_ENDED, error);
+        unmap_index(ch);
+    }
+}
+
+void lanecall_channel_released(LanecallChannel *ch)
+{
+    if (map_index_or_end(ch)) {
+        close_channel(ch);
+        unmap_index(ch);
+    }
+}
+
+void lanecall_channel_lost(LanecallChannel *ch)
+{
+    if (state_of(ch) == LANECALL_ENDED) {
+        lanecall_direct_release(ch);
+        return;
+    }
+    if (!map_index_or_end(ch)) {
+        return;
+    }
+    if (state_of(ch) == LANECALL_CONNECTING) {
+        fall_back(ch, LANECALL_ERR_REFUSED);
+    } else if (state_of(ch) == LANECALL_DRAINING) {
+        close_channel(ch);
+    } else {
+        end_channel(ch, LANECALL_ERR_RESET);
+    }
+    unmap_index(ch);
+}
+
 /* ---- Life cycle -------------------------------------------------------- */
 
 void lanecall_channel_init(LanecallChannel *ch, LanecallEngine *engine,
@@ -617,18 +830,23 @@ void lanecall_channel_init(LanecallChannel *ch, LanecallEngine *engine,
                               &DEVICE(engine->pdev)->mem_reentrancy_guard);
     lanecall_connection_init(&ch->connection, engine->server, on_connected,
                              ch);
+    lanecall_direct_init(ch);
+    lanecall_moderation_init(ch);
 }
 
 void lanecall_channel_destroy(LanecallChannel *ch)
 {
     release(ch);
     lanecall_connection_destroy(&ch->connection);
+    lanecall_moderation_destroy(ch);
     qemu_bh_delete(ch->salvage);
 }
 
 void lanecall_channel_reset(LanecallChannel *ch)
 {
     release(ch);
+    lanecall_direct_vacate(ch);
+    ch->in_card = false;
     memset(&ch->block, 0, sizeof(ch->block));
     ch->status = 0;
     ch->vector = 0;

@@ -61,7 +61,8 @@ static int try_address(LanecallConnection *conn)
 
     address = lanecall_server_address(conn->server, conn->address, &len);
     conn->fd = socket(address->sa_family,
-                      SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+                      lanecall_server_type(conn->server) | SOCK_NONBLOCK |
+                      SOCK_CLOEXEC, 0);
     if (conn->fd < 0) {
         return -errno;
     }

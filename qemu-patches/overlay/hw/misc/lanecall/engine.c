@@ -17,7 +17,7 @@
 
 bool lanecall_wanted(const LanecallEngine *engine)
 {
-    return engine->rpc != NULL;
+    return engine->rpc || engine->card_uri;
 }
 
 bool lanecall_present(const LanecallEngine *engine)
@@ -37,6 +37,16 @@ bool lanecall_enter(LanecallEngine *engine)
     return entered;
 }
 
+static void free_servers(LanecallEngine *engine)
+{
+    if (engine->card) {
+        lanecall_card_free(engine->card);
+        engine->card = NULL;
+    }
+    lanecall_server_free(engine->server);
+    engine->server = NULL;
+}
+
 static void free_channels(LanecallEngine *engine)
 {
     unsigned i;
@@ -48,8 +58,7 @@ static void free_channels(LanecallEngine *engine)
     engine->channel = NULL;
     engine->any_pending = false;
     engine->free_due = false;
-    lanecall_server_free(engine->server);
-    engine->server = NULL;
+    free_servers(engine);
     g_free(engine->name);
     engine->name = NULL;
 }
@@ -115,22 +124,22 @@ void lanecall_interrupt(LanecallEngine *engine, uint32_t vector)
 
 /* ---- Breaches ---------------------------------------------------------- */
 
-static bool may_log(LanecallEngine *engine)
+bool lanecall_may_log(LanecallLog *log)
 {
     int64_t second = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) / 1000;
 
-    if (second != engine->log_second) {
-        engine->log_second = second;
-        engine->log_count = 0;
+    if (second != log->second) {
+        log->second = second;
+        log->count = 0;
     }
-    return engine->log_count++ < LOGGED_PER_SECOND;
+    return log->count++ < LOGGED_PER_SECOND;
 }
 
 void lanecall_breach(LanecallEngine *engine, const char *what, uint64_t value)
 {
     engine->guest_errors++;
     trace_lanecall_breach(engine->name, what, value);
-    if (may_log(engine)) {
+    if (lanecall_may_log(&engine->log)) {
         qemu_log_mask(LOG_GUEST_ERROR, "lanecall %s: %s: 0x%" PRIx64 "\n",
                       engine->name, what, value);
     }
@@ -196,7 +205,7 @@ static bool check_properties(LanecallEngine *engine, Error **errp)
 static bool block_migration(LanecallEngine *engine, Error **errp)
 {
     error_setg(&engine->migration_blocker,
-               "edu with rpc= cannot be migrated: its channels are "
+               "edu with rpc= or card= cannot be migrated: its channels are "
                "connections to servers of this host");
     if (migrate_add_blocker(engine->migration_blocker, errp) < 0) {
         error_free(engine->migration_blocker);
@@ -227,6 +236,26 @@ static bool init_msix(LanecallEngine *engine, Error **errp)
     return true;
 }
 
+/* The servers that the properties name. Connects to none. */
+static bool init_servers(LanecallEngine *engine, Error **errp)
+{
+    if (engine->rpc) {
+        engine->server = lanecall_server_new("rpc", engine->rpc, SOCK_STREAM,
+                                             errp);
+        if (!engine->server) {
+            return false;
+        }
+    }
+    if (engine->card_uri) {
+        engine->card = lanecall_card_new(engine, errp);
+        if (!engine->card || !lanecall_card_memory_init(engine, errp)) {
+            free_servers(engine);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool lanecall_realize(LanecallEngine *engine, PCIDevice *pdev, Error **errp)
 {
     unsigned i;
@@ -235,12 +264,11 @@ bool lanecall_realize(LanecallEngine *engine, PCIDevice *pdev, Error **errp)
         return false;
     }
     engine->pdev = pdev;
-    engine->server = lanecall_server_new(engine->rpc, errp);
-    if (!engine->server) {
+    if (!init_servers(engine, errp)) {
         return false;
     }
     if (!block_migration(engine, errp)) {
-        goto fail_server;
+        goto fail_servers;
     }
     if (!lanecall_pcie_init(pdev, errp)) {
         goto fail_migration;
@@ -260,15 +288,17 @@ bool lanecall_realize(LanecallEngine *engine, PCIDevice *pdev, Error **errp)
         lanecall_channel_init(&engine->channel[i], engine, i);
     }
     lanecall_registers_init(engine);
+    if (engine->card) {
+        lanecall_card_connect(engine->card); /* else the next open does */
+    }
     return true;
 
 fail_pcie:
     lanecall_pcie_exit(pdev);
 fail_migration:
     unblock_migration(engine);
-fail_server:
-    lanecall_server_free(engine->server);
-    engine->server = NULL;
+fail_servers:
+    free_servers(engine);
     return false;
 }
 

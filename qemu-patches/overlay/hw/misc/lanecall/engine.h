@@ -7,9 +7,17 @@
  *   registers.c   BAR 2: decodes accesses
  *   channel.c     a channel's state machine
  *   stream.c      moves bytes between rings and socket
+ *   moderation.c  holds interrupts back
  *   connection.c  one socket: connects, watches
  *   server.c      where to connect to
  *   dma.c         guest memory
+ *
+ * and for rings in card memory:
+ *
+ *   card.c        the session with the card's server
+ *   direct.c      a channel in that session
+ *   bells.c       its eventfds
+ *   card_memory.c BAR 4, and whose is what in it
  *
  * Re-entrancy: raising an interrupt writes to an address of the guest's choice.
  * That can come back to this device as a register access, a reset, even as its
@@ -29,6 +37,7 @@
 #define HW_MISC_LANECALL_ENGINE_H
 
 #include "lanecall.h"
+#include "lanecall/card.h"
 #include "lanecall/ring.h"
 
 /* ---- engine.c ---------------------------------------------------------- */
@@ -42,6 +51,9 @@ void lanecall_interrupt(LanecallEngine *engine, uint32_t vector);
 
 /* Counts what the guest did against the specification, and logs some of it. */
 void lanecall_breach(LanecallEngine *engine, const char *what, uint64_t value);
+
+/* May one more message be written in this second? */
+bool lanecall_may_log(LanecallLog *log);
 
 /* The reset that clearing ENABLE makes. */
 void lanecall_engine_reset(LanecallEngine *engine);
@@ -62,20 +74,23 @@ void lanecall_registers_init(LanecallEngine *engine);
 /* ---- server.c ---------------------------------------------------------- */
 
 /*
- * Parses unix:/path or tcp:host:port and resolves the name, which may block: at
- * realize only. NULL with @errp set on failure.
+ * Parses unix:/path or, for @type SOCK_STREAM, tcp:host:port, and resolves the
+ * name, which may block: at realize only. NULL with @errp set on failure, which
+ * names @property, a literal.
  */
-LanecallServer *lanecall_server_new(const char *uri, Error **errp);
-void lanecall_server_free(LanecallServer *server);
+LanecallServer *lanecall_server_new(const char *property, const char *uri,
+                                    int type, Error **errp);
+void lanecall_server_free(LanecallServer *server); /* NULL is allowed */
 
 const char *lanecall_server_uri(const LanecallServer *server);
+int lanecall_server_type(const LanecallServer *server);
 unsigned lanecall_server_addresses(const LanecallServer *server);
 const struct sockaddr *lanecall_server_address(const LanecallServer *server,
                                                unsigned n, socklen_t *len);
 
 /* ---- connection.c ------------------------------------------------------ */
 
-/* One socket. Owned by a channel; @fd is -1 when there is none. */
+/* One socket. Owned by a channel, or by the card; @fd is -1 for none. */
 typedef struct LanecallConnection {
     int fd;
     int epoll; /* holds only @fd, for its EPOLLOUT; -1 until it is needed */
@@ -140,6 +155,34 @@ bool lanecall_dma_usable(PCIDevice *pdev, uint64_t address, uint64_t len,
 bool lanecall_dma_read(PCIDevice *pdev, uint64_t address, void *buffer,
                        uint64_t len);
 
+/* ---- Card memory and direct.c's part of a channel ------------------------ */
+
+typedef struct LanecallPlace {
+    uint64_t offset;
+    uint64_t bytes;
+} LanecallPlace;
+
+enum {
+    LANECALL_PLACE_INDEX,
+    LANECALL_PLACE_TX,
+    LANECALL_PLACE_RX,
+    LANECALL_PLACES
+};
+
+typedef struct LanecallDirect {
+    uint64_t id; /* in the session; 0: nothing is to be told the server */
+    bool waiting; /* for the session's greeting, to be offered */
+    bool lost; /* with its session; the channel does not know yet */
+    bool placing; /* PLACE was sent, START was not */
+    bool ended; /* by the server's END */
+    bool holds; /* until CLOSED, the places: */
+    LanecallPlace held[LANECALL_PLACES];
+    uint32_t page_bytes;
+    unsigned busy; /* how often BUSY was sent */
+    int doorbell; /* eventfds, -1: none */
+    int interrupt;
+} LanecallDirect;
+
 /* ---- channel.c --------------------------------------------------------- */
 
 typedef struct LanecallRing {
@@ -162,6 +205,8 @@ struct LanecallChannel {
         uint32_t tx_shift;
         uint32_t rx_shift;
         uint32_t page_shift;
+        uint32_t moderate_bytes;
+        uint32_t moderate_us;
     } block;
     uint32_t status;
 
@@ -173,6 +218,9 @@ struct LanecallChannel {
     LanecallExtents index_extents;
     struct lanecall_index_page *index;
 
+    bool in_card; /* the plane: direct if true, decided when it connects */
+    LanecallDirect direct;
+
     LanecallConnection connection;
     LanecallRing tx; /* consumer */
     LanecallRing rx; /* producer */
@@ -181,6 +229,14 @@ struct LanecallChannel {
     int send_error; /* errno of the send that failed, 0 if none did */
     QEMUBH *salvage; /* moves what is still to be received after that */
     unsigned salvage_left; /* how many receives at most */
+
+    struct {
+        uint32_t bytes; /* as taken at ATTACH */
+        uint32_t us; /* 0: no moderation */
+        bool holding; /* an interrupt, for so many bytes: */
+        uint32_t held;
+        QEMUTimer *timer;
+    } moderation;
 };
 
 void lanecall_channel_init(LanecallChannel *ch, LanecallEngine *engine,
@@ -193,6 +249,18 @@ void lanecall_channel_reset(LanecallChannel *ch);
 /* To be called between lanecall_enter() and lanecall_leave(). */
 void lanecall_channel_command(LanecallChannel *ch, uint32_t command);
 void lanecall_channel_doorbell(LanecallChannel *ch);
+
+/*
+ * What came over the card port; direct.c has found it to be in order. @error is
+ * one of LANECALL_ERR_*.
+ */
+void lanecall_channel_accepted(LanecallChannel *ch);
+void lanecall_channel_declined(LanecallChannel *ch, uint32_t error);
+void lanecall_channel_placed(LanecallChannel *ch);
+void lanecall_channel_misplaced(LanecallChannel *ch);
+void lanecall_channel_direct_ended(LanecallChannel *ch, uint32_t error);
+void lanecall_channel_released(LanecallChannel *ch);
+void lanecall_channel_lost(LanecallChannel *ch);
 
 /* ---- stream.c ---------------------------------------------------------- */
 
@@ -212,5 +280,119 @@ int64_t lanecall_rx_room(LanecallChannel *ch);
 
 /* One receive: bytes put into RX, 0 at the end of the stream, or -errno. */
 ssize_t lanecall_rx_receive(LanecallChannel *ch, size_t room);
+
+/* ---- moderation.c -------------------------------------------------------- */
+
+void lanecall_moderation_init(LanecallChannel *ch);
+void lanecall_moderation_destroy(LanecallChannel *ch);
+
+/* @bytes were put into RX; does that pass what the driver waits for? */
+void lanecall_moderate(LanecallChannel *ch, uint32_t bytes, bool wanted,
+                       bool full);
+
+/* Forgets an interrupt that is held back. */
+void lanecall_moderation_stop(LanecallChannel *ch);
+
+/* ---- card.c -------------------------------------------------------------- */
+
+typedef enum LanecallSession {
+    LANECALL_SESSION_NONE,
+    LANECALL_SESSION_GREETING, /* connecting, or waiting for WELCOME */
+    LANECALL_SESSION_LIVE,
+} LanecallSession;
+
+struct LanecallCard {
+    LanecallEngine *engine;
+    LanecallServer *server;
+    LanecallConnection connection;
+    LanecallSession session;
+    QEMUTimer *greeting; /* bounds that state */
+    QEMUBH *lost; /* tells channels of a session's end */
+    uint64_t first_id; /* of this session */
+    uint64_t next_id;
+    int epoll; /* of running channels' interrupt eventfds */
+    LanecallLog log;
+};
+
+/* NULL with @errp set on failure. Connects later. */
+LanecallCard *lanecall_card_new(LanecallEngine *engine, Error **errp);
+
+/* After the channels. */
+void lanecall_card_free(LanecallCard *card);
+
+/* 0 if there is a session, or one that is still greeting, else -errno. */
+int lanecall_card_connect(LanecallCard *card);
+
+/* May drop the session, so that all its channels are lost. */
+void lanecall_card_send(LanecallCard *card,
+                        const struct lanecall_card_frame *frame,
+                        const int *fds, unsigned count);
+
+/* ---- direct.c ------------------------------------------------------------ */
+
+void lanecall_direct_init(LanecallChannel *ch);
+
+/* 0: lanecall_channel_accepted() or another will tell; else -errno. */
+int lanecall_direct_open(LanecallChannel *ch);
+
+/* lanecall_channel_placed() or another will tell. */
+void lanecall_direct_place(LanecallChannel *ch, uint32_t tx_bytes,
+                           uint32_t rx_bytes, uint32_t page_bytes);
+
+/* Tells the server that it may begin. False if the host has no resources. */
+bool lanecall_direct_start(LanecallChannel *ch);
+
+/* lanecall_channel_released() will tell. */
+void lanecall_direct_drain(LanecallChannel *ch);
+
+/* Tells the server, if it knows of the channel, that it is no more. */
+void lanecall_direct_release(LanecallChannel *ch);
+
+/* Gives the channel's places back: once it is CLOSED. */
+void lanecall_direct_vacate(LanecallChannel *ch);
+
+/* What is wrong with a frame of the server, or NULL. */
+const char *lanecall_direct_frame(LanecallCard *card,
+                                  const struct lanecall_card_frame *frame);
+
+/* The session is there: offers the channels that wait for it. */
+void lanecall_direct_offer_waiting(LanecallCard *card);
+
+/* The session is over: marks its channels as lost. */
+void lanecall_direct_lose(LanecallCard *card);
+
+/* ---- bells.c ------------------------------------------------------------- */
+
+bool lanecall_bells_init(LanecallCard *card);
+void lanecall_bells_destroy(LanecallCard *card);
+
+/* 0 or -errno. */
+int lanecall_bells_make(LanecallDirect *direct);
+void lanecall_bells_close(LanecallDirect *direct); /* any number of times */
+
+/* From now on the server's writes are the channel's interrupts. */
+bool lanecall_bells_watch(LanecallCard *card, LanecallChannel *ch);
+void lanecall_bells_unwatch(LanecallCard *card, LanecallChannel *ch);
+
+/* The driver's doorbell. */
+void lanecall_bells_ring(const LanecallDirect *direct);
+
+/* ---- card_memory.c ------------------------------------------------------- */
+
+/* The memory file, and BAR 4. */
+bool lanecall_card_memory_init(LanecallEngine *engine, Error **errp);
+int lanecall_card_memory_fd(LanecallEngine *engine);
+
+/* All these are about LANECALL_PLACES places. */
+
+/* Do they lie in card memory, aligned, and apart from each other? */
+bool lanecall_card_is_valid(const LanecallEngine *engine,
+                            const LanecallPlace *places, uint32_t page_bytes);
+
+/* One that a channel holds and that overlaps them, or NULL. */
+const LanecallPlace *lanecall_card_in_use(const LanecallEngine *engine,
+                                          const LanecallPlace *places);
+
+bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places);
 
 #endif

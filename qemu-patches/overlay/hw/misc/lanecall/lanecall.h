@@ -2,10 +2,11 @@
 /*
  * Lanecall: the RPC engine of the edu device, as edu sees it.
  *
- * The engine gives a PCI device three things: BAR 1 (MSI-X), BAR 2 (registers
- * and doorbells) and, on an express bus, the capabilities of a PCIe endpoint.
- * Each of its channels carries one byte stream between two rings in guest
- * memory and one connection to a server of the host. docs/device.md of the
+ * The engine gives a PCI device BAR 1 (MSI-X), BAR 2 (registers and doorbells)
+ * and, on an express bus, the capabilities of a PCIe endpoint. Each of its
+ * channels carries one byte stream: between two rings in guest memory and one
+ * connection to a server of the host (rpc=), or between rings in card memory,
+ * BAR 4, that a server of the host maps itself (card=). docs/device.md of the
  * Lanecall project specifies it.
  *
  * Everything here runs under the big lock and nothing blocks. The structure is
@@ -22,18 +23,29 @@
 
 typedef struct LanecallChannel LanecallChannel;
 typedef struct LanecallServer LanecallServer;
+typedef struct LanecallCard LanecallCard;
+
+/* Bounds what others can have written to the log: messages in this second. */
+typedef struct LanecallLog {
+    int64_t second;
+    unsigned count;
+} LanecallLog;
 
 typedef struct LanecallEngine {
-    /* Properties. Without rpc there is no engine, and the rest is unused. */
+    /* Properties. With neither rpc nor card there is no engine. */
     char *rpc;
+    char *card_uri;
+    uint64_t card_bytes;
     uint32_t channels;
     uint32_t vectors; /* 0: one per channel and one for edu, at most 65 */
 
     PCIDevice *pdev;
     char *name; /* of the device, for traces and logs */
-    LanecallServer *server;
+    LanecallServer *server; /* NULL without rpc */
+    LanecallCard *card; /* NULL without card */
     LanecallChannel *channel; /* an array of `channels`; NULL if unrealized */
     MemoryRegion bar;
+    MemoryRegion card_memory; /* with card only */
     Error *migration_blocker;
 
     /* Device registers that have a state. */
@@ -52,9 +64,7 @@ typedef struct LanecallEngine {
     DECLARE_BITMAP(pending, LANECALL_MAX_VECTORS);
     bool any_pending;
 
-    /* Bounds what a guest can write to the log: messages in this second. */
-    int64_t log_second;
-    unsigned log_count;
+    LanecallLog log; /* of breaches */
 } LanecallEngine;
 
 /* Do the properties ask for an engine? Valid before realize. */

@@ -39,6 +39,12 @@ static void set_high(uint64_t *word, uint32_t value)
 
 /* ---- Device registers -------------------------------------------------- */
 
+static uint32_t offered(const LanecallEngine *engine)
+{
+    return LANECALL_FEATURE_MODERATION |
+           (engine->card ? LANECALL_FEATURE_CARD_RINGS : 0);
+}
+
 static uint32_t device_read(const LanecallEngine *engine, hwaddr offset)
 {
     switch (offset) {
@@ -46,6 +52,8 @@ static uint32_t device_read(const LanecallEngine *engine, hwaddr offset)
         return LANECALL_MAGIC;
     case LANECALL_REG_VERSION:
         return LANECALL_VERSION;
+    case LANECALL_REG_FEATURES_LO:
+        return offered(engine);
     case LANECALL_REG_ACCEPTED_LO:
         return engine->accepted[0];
     case LANECALL_REG_ACCEPTED_HI:
@@ -74,7 +82,7 @@ static uint32_t device_read(const LanecallEngine *engine, hwaddr offset)
         return engine->generation;
     case LANECALL_REG_GUEST_ERRORS:
         return engine->guest_errors;
-    default: /* FEATURES too: none is offered yet */
+    default: /* the high word of FEATURES too */
         return 0;
     }
 }
@@ -86,7 +94,7 @@ static void write_control(LanecallEngine *engine, uint32_t value)
         return;
     }
     engine->control = LANECALL_CONTROL_ENABLE;
-    if (engine->accepted[0] || engine->accepted[1]) {
+    if (engine->accepted[0] & ~offered(engine) || engine->accepted[1]) {
         engine->status = LANECALL_STATUS_REFUSED;
     } else {
         engine->status = LANECALL_STATUS_ENABLED;
@@ -137,6 +145,10 @@ static uint32_t block_read(const LanecallChannel *ch, hwaddr offset)
         return ch->block.rx_shift;
     case LANECALL_CH_PAGE_SHIFT:
         return ch->block.page_shift;
+    case LANECALL_CH_MODERATE_BYTES:
+        return ch->block.moderate_bytes;
+    case LANECALL_CH_MODERATE_US:
+        return ch->block.moderate_us;
     default:
         return 0;
     }
@@ -182,6 +194,12 @@ static void block_write(LanecallChannel *ch, hwaddr offset, uint32_t value)
         break;
     case LANECALL_CH_PAGE_SHIFT:
         ch->block.page_shift = value;
+        break;
+    case LANECALL_CH_MODERATE_BYTES:
+        ch->block.moderate_bytes = value;
+        break;
+    case LANECALL_CH_MODERATE_US:
+        ch->block.moderate_us = value;
         break;
     }
 }

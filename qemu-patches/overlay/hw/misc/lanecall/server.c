@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The server that channels connect to: unix:/path or tcp:host:port, turned once
- * into socket addresses, so that opening a channel needs no name service.
+ * A server to connect to: unix:/path or tcp:host:port, turned once into socket
+ * addresses, so that opening a channel needs no name service.
  */
 #include "qemu/osdep.h"
 #include <netdb.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include "qemu/cutils.h"
 #include "qapi/error.h"
@@ -18,7 +19,9 @@ typedef struct Address {
 } Address;
 
 struct LanecallServer {
+    const char *property;
     char *uri;
+    int type;
     Address address[MAX_ADDRESSES];
     unsigned count;
 };
@@ -28,8 +31,8 @@ static bool add_unix(LanecallServer *server, const char *path, Error **errp)
     struct sockaddr_un *un = (struct sockaddr_un *)&server->address[0].storage;
 
     if (!path[0] || strlen(path) >= sizeof(un->sun_path)) {
-        error_setg(errp, "rpc=%s: a socket's path has 1 to %zu bytes",
-                   server->uri, sizeof(un->sun_path) - 1);
+        error_setg(errp, "%s=%s: a socket's path has 1 to %zu bytes",
+                   server->property, server->uri, sizeof(un->sun_path) - 1);
         return false;
     }
     un->sun_family = AF_UNIX;
@@ -79,17 +82,19 @@ static bool add_tcp(LanecallServer *server, const char *text, Error **errp)
     int error;
 
     if (!split_host_port(text, &host, &port)) {
-        error_setg(errp, "rpc=%s: expected tcp:host:port", server->uri);
+        error_setg(errp, "%s=%s: expected tcp:host:port", server->property,
+                   server->uri);
         return false;
     }
     if (!is_valid_port(port)) {
-        error_setg(errp, "rpc=%s: a port is a number from 1 to 65535",
-                   server->uri);
+        error_setg(errp, "%s=%s: a port is a number from 1 to 65535",
+                   server->property, server->uri);
         return false;
     }
     error = getaddrinfo(host, port, &hints, &list);
     if (error) {
-        error_setg(errp, "rpc=%s: %s", server->uri, gai_strerror(error));
+        error_setg(errp, "%s=%s: %s", server->property, server->uri,
+                   gai_strerror(error));
         return false;
     }
     for (info = list; info && server->count < MAX_ADDRESSES;
@@ -104,25 +109,30 @@ static bool add_tcp(LanecallServer *server, const char *text, Error **errp)
     }
     freeaddrinfo(list);
     if (!server->count) {
-        error_setg(errp, "rpc=%s: the name has no usable address",
-                   server->uri);
+        error_setg(errp, "%s=%s: the name has no usable address",
+                   server->property, server->uri);
     }
     return server->count > 0;
 }
 
-LanecallServer *lanecall_server_new(const char *uri, Error **errp)
+LanecallServer *lanecall_server_new(const char *property, const char *uri,
+                                    int type, Error **errp)
 {
     LanecallServer *server = g_new0(LanecallServer, 1);
+    bool is_stream = type == SOCK_STREAM;
     const char *rest;
     bool ok = false;
 
+    server->property = property;
     server->uri = g_strdup(uri);
+    server->type = type;
     if (strstart(uri, "unix:", &rest)) {
         ok = add_unix(server, rest, errp);
-    } else if (strstart(uri, "tcp:", &rest)) {
+    } else if (is_stream && strstart(uri, "tcp:", &rest)) {
         ok = add_tcp(server, rest, errp);
     } else {
-        error_setg(errp, "rpc=%s: expected unix:/path or tcp:host:port", uri);
+        error_setg(errp, "%s=%s: expected unix:/path%s", property, uri,
+                   is_stream ? " or tcp:host:port" : "");
     }
     if (!ok) {
         lanecall_server_free(server);
@@ -133,13 +143,20 @@ LanecallServer *lanecall_server_new(const char *uri, Error **errp)
 
 void lanecall_server_free(LanecallServer *server)
 {
-    g_free(server->uri);
-    g_free(server);
+    if (server) {
+        g_free(server->uri);
+        g_free(server);
+    }
 }
 
 const char *lanecall_server_uri(const LanecallServer *server)
 {
     return server->uri;
+}
+
+int lanecall_server_type(const LanecallServer *server)
+{
+    return server->type;
 }
 
 unsigned lanecall_server_addresses(const LanecallServer *server)

@@ -146,8 +146,10 @@ ssize_t lanecall_rx_receive(LanecallChannel *ch, size_t room)
     trace_lanecall_receive(ch->engine->name, ch->number, extents.bytes, n);
     lanecall_dma_unmap(pdev, &extents, MAX(n, 0));
 
-    if (n > 0 && lanecall_ring_publish(rx_core(ch), n)) {
-        lanecall_interrupt(ch->engine, ch->vector);
+    if (n > 0) {
+        bool wanted = lanecall_ring_publish(rx_core(ch), n);
+
+        lanecall_moderate(ch, n, wanted, n == room);
     }
     return n;
 }

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The card port: one session at a time with a server that plays the card's
+ * firmware. lanecall/card.h specifies what is said; here it is sent, received
+ * and checked, and the session begun and ended. What a frame means to a channel
+ * is direct.c's.
+ *
+ * The socket's own buffer is the queue of what is not sent yet. A server that
+ * lets it run full does not read, and the session ends: so it does for whatever
+ * else the server does against the specification. Channels are told by a bottom
+ * half, because this can happen in the middle of the work on one of them.
+ */
+#include "qemu/osdep.h"
+#include <sys/socket.h>
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "engine.h"
+#include "trace.h"
+
+#define GREETING_MS 5000
+#define FRAMES_PER_TURN 64
+#define SEND_BUFFER (256 * KiB) /* some 500 frames; the host may give less */
+#define MOST_DESCRIPTORS 2
+
+static void on_readable(void *opaque);
+
+/* ---- The end ------------------------------------------------------------- */
+
+/* @why: what the server did wrong, or NULL if it just went. */
+static void drop_session(LanecallCard *card, const char *why)
+{
+    LanecallEngine *engine = card->engine;
+
+    trace_lanecall_card_dropped(engine->name, why ? why : "the server's end");
+    if (why && lanecall_may_log(&card->log)) {
+        warn_report("lanecall %s: dropped the server at card=%s, because it "
+                    "%s; the next open connects to it again", engine->name,
+                    lanecall_server_uri(card->server), why);
+    }
+    timer_del(card->greeting);
+    lanecall_connection_close(&card->connection);
+    card->session = LANECALL_SESSION_NONE;
+    lanecall_direct_lose(card);
+    qemu_bh_schedule(card->lost);
+}
+
+static void on_lost(void *opaque)
+{
+    LanecallCard *card = opaque;
+    LanecallEngine *engine = card->engine;
+    bool entered = lanecall_enter(engine);
+    unsigned i;
+
+    for (i = 0; i < engine->channels; i++) {
+        if (engine->channel[i].direct.lost) {
+            lanecall_channel_lost(&engine->channel[i]);
+        }
+    }
+    lanecall_leave(engine, entered);
+}
+
+static void on_greeting_timeout(void *opaque)
+{
+    LanecallCard *card = opaque;
+    bool entered = lanecall_enter(card->engine);
+
+    drop_session(card, "did not greet within 5 s");
+    lanecall_leave(card->engine, entered);
+}
+
+/* ---- Sending ------------------------------------------------------------- */
+
+static void attach_descriptors(struct msghdr *message, const int *fds,
+                               unsigned count)
+{
+    struct cmsghdr *header = message->msg_control;
+
+    message->msg_controllen = CMSG_SPACE(count * sizeof(int));
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+}
+
+void lanecall_card_send(LanecallCard *card,
+                        const struct lanecall_card_frame *frame,
+                        const int *fds, unsigned count)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(MOST_DESCRIPTORS * sizeof(int))];
+    } control = { };
+    struct iovec iov = {
+        .iov_base = (void *)frame,
+        .iov_len = sizeof(*frame),
+    };
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+    };
+    int error = 0;
+
+    attach_descriptors(&message, fds, count);
+    if (!count) {
+        message.msg_controllen = 0;
+    }
+    while (sendmsg(card->connection.fd, &message,
+                   MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        error = errno;
+        if (error != EINTR) {
+            break;
+        }
+        error = 0;
+    }
+    trace_lanecall_card_sent(card->engine->name, le32_to_cpu(frame->type),
+                             le64_to_cpu(frame->channel), error);
+    /*
+     * A server that has gone is met when what it had said before has been read
+     * to its end.
+     */
+    if (error == EAGAIN) {
+        drop_session(card, "does not read what it is sent");
+    } else if (error && error != EPIPE && error != ECONNRESET) {
+        drop_session(card, strerror(error));
+    }
+}
+
+/* ---- The greeting -------------------------------------------------------- */
+
+static void greet(LanecallCard *card)
+{
+    LanecallEngine *engine = card->engine;
+    struct lanecall_card_frame hello = {
+        .type = cpu_to_le32(LANECALL_CARD_HELLO),
+        .greeting = {
+            .magic = cpu_to_le32(LANECALL_CARD_MAGIC),
+            .version = cpu_to_le32(LANECALL_CARD_VERSION),
+            .card_bytes = cpu_to_le64(engine->card_bytes),
+            .channels = cpu_to_le32(engine->channels),
+        },
+    };
+    int fd = lanecall_card_memory_fd(engine);
+    int bytes = SEND_BUFFER;
+
+    setsockopt(card->connection.fd, SOL_SOCKET, SO_SNDBUF, &bytes,
+               sizeof(bytes));
+    pstrcpy((char *)hello.greeting.device, sizeof(hello.greeting.device),
+            engine->name);
+    lanecall_connection_watch(&card->connection, on_readable, NULL);
+    lanecall_card_send(card, &hello, &fd, 1);
+}
+
+static void on_connected(void *opaque, int error)
+{
+    LanecallCard *card = opaque;
+    bool entered = lanecall_enter(card->engine);
+
+    if (error) {
+        drop_session(card, NULL);
+    } else {
+        greet(card);
+    }
+    lanecall_leave(card->engine, entered);
+}
+
+int lanecall_card_connect(LanecallCard *card)
+{
+    int result;
+
+    if (card->session != LANECALL_SESSION_NONE) {
+        return 0;
+    }
+    result = lanecall_connection_start(&card->connection);
+    if (result && result != -EINPROGRESS) {
+        return result;
+    }
+    card->session = LANECALL_SESSION_GREETING;
+    card->first_id = card->next_id;
+    timer_mod(card->greeting,
+              qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + GREETING_MS);
+    if (!result) {
+        greet(card);
+    }
+    return card->session == LANECALL_SESSION_NONE ? -ECONNREFUSED : 0;
+}
+
+/* What is wrong with the server's first frame? */
+static const char *check_welcome(const struct lanecall_card_frame *frame)
+{
+    const struct lanecall_card_greeting *greeting = &frame->greeting;
+
+    if (le32_to_cpu(frame->type) != LANECALL_CARD_WELCOME ||
+        le32_to_cpu(greeting->magic) != LANECALL_CARD_MAGIC) {
+        return "did not begin with WELCOME";
+    }
+    if (le32_to_cpu(greeting->version) >> 16 != LANECALL_CARD_VERSION_MAJOR) {
+        return "speaks another version of the card protocol than 1";
+    }
+    if (greeting->features) {
+        return "asks for features that were not offered";
+    }
+    return NULL;
+}
+
+static const char *welcome(LanecallCard *card,
+                           const struct lanecall_card_frame *frame)
+{
+    const char *wrong = check_welcome(frame);
+
+    if (!wrong) {
+        timer_del(card->greeting);
+        card->session = LANECALL_SESSION_LIVE;
+        trace_lanecall_card_live(card->engine->name);
+        lanecall_direct_offer_waiting(card);
+    }
+    return wrong;
+}
+
+/* ---- Receiving ----------------------------------------------------------- */
+
+/*
+ * One packet: its bytes, 0 at the end, or -errno. Descriptors never arrive,
+ * since there is no room for them.
+ */
+static ssize_t receive(LanecallCard *card, struct lanecall_card_frame *frame,
+                       int *flags)
+{
+    struct iovec iov = { .iov_base = frame, .iov_len = sizeof(*frame) };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+    ssize_t n;
+
+    /* A reset is told once, and before what had come until then. */
+    do {
+        n = recvmsg(card->connection.fd, &message, MSG_DONTWAIT);
+    } while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+    *flags = message.msg_flags;
+    return n < 0 ? -errno : n;
+}
+
+static const char *check_packet(ssize_t n, int flags)
+{
+    if (flags & MSG_CTRUNC) {
+        return "sent descriptors";
+    }
+    if (n != sizeof(struct lanecall_card_frame) || (flags & MSG_TRUNC)) {
+        return "sent a packet that is not a frame of 64 bytes";
+    }
+    return NULL;
+}
+
+/* Is there more to be received? */
+static bool receive_one(LanecallCard *card)
+{
+    struct lanecall_card_frame frame;
+    const char *wrong;
+    int flags;
+    ssize_t n = receive(card, &frame, &flags);
+
+    if (n == -EAGAIN) {
+        return false;
+    }
+    if (n <= 0) {
+        drop_session(card, n ? strerror(-n) : NULL);
+        return false;
+    }
+    wrong = check_packet(n, flags);
+    if (!wrong) {
+        trace_lanecall_card_received(card->engine->name,
+                                     le32_to_cpu(frame.type),
+                                     le64_to_cpu(frame.channel));
+        wrong = card->session == LANECALL_SESSION_LIVE
+            ? lanecall_direct_frame(card, &frame) : welcome(card, &frame);
+    }
+    if (wrong) {
+        drop_session(card, wrong);
+    }
+    return card->session != LANECALL_SESSION_NONE;
+}
+
+static void on_readable(void *opaque)
+{
+    LanecallCard *card = opaque;
+    LanecallEngine *engine = card->engine;
+    bool entered = lanecall_enter(engine);
+    unsigned n = 0;
+
+    while (n < FRAMES_PER_TURN && receive_one(card)) {
+        n++;
+    }
+    lanecall_leave(engine, entered);
+}
+
+/* ---- Life cycle ---------------------------------------------------------- */
+
+LanecallCard *lanecall_card_new(LanecallEngine *engine, Error **errp)
+{
+    LanecallServer *server;
+    LanecallCard *card;
+
+    server = lanecall_server_new("card", engine->card_uri, SOCK_SEQPACKET,
+                                 errp);
+    if (!server) {
+        return NULL;
+    }
+    card = g_new0(LanecallCard, 1);
+    card->engine = engine;
+    card->server = server;
+    card->next_id = 1;
+    if (!lanecall_bells_init(card)) {
+        error_setg_errno(errp, errno, "card=%s: no epoll", engine->card_uri);
+        lanecall_server_free(server);
+        g_free(card);
+        return NULL;
+    }
+    card->greeting = timer_new_ms(QEMU_CLOCK_REALTIME, on_greeting_timeout,
+                                  card);
+    card->lost = qemu_bh_new_guarded(on_lost, card,
+                             &DEVICE(engine->pdev)->mem_reentrancy_guard);
+    lanecall_connection_init(&card->connection, server, on_connected, card);
+    return card;
+}
+
+void lanecall_card_free(LanecallCard *card)
+{
+    lanecall_connection_destroy(&card->connection);
+    timer_free(card->greeting);
+    qemu_bh_delete(card->lost);
+    lanecall_bells_destroy(card);
+    lanecall_server_free(card->server);
+    g_free(card);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Card memory: a memory file that is BAR 4 and that the card's server maps,
+ * too. It is sealed to its size, so that nobody's page of it can go away.
+ *
+ * The server chooses where in it a channel's parts lie; here is what keeps them
+ * apart. A channel holds its places until it is CLOSED, whatever becomes of the
+ * server meanwhile: until then a program of the guest may have them mapped.
+ */
+#include "qemu/osdep.h"
+#include <linux/falloc.h>
+#include "qemu/memfd.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "engine.h"
+
+#define CARD_BYTES_MIN (1 * MiB)
+
+static bool is_valid_size(uint64_t bytes)
+{
+    return bytes >= CARD_BYTES_MIN && is_power_of_2(bytes);
+}
+
+bool lanecall_card_memory_init(LanecallEngine *engine, Error **errp)
+{
+    ERRP_GUARD();
+    MemoryRegion *mr = &engine->card_memory;
+    int fd;
+
+    if (!is_valid_size(engine->card_bytes)) {
+        error_setg(errp, "card-memory=%" PRIu64 ": must be a power of two, "
+                   "at least 1 MiB", engine->card_bytes);
+        return false;
+    }
+    fd = qemu_memfd_create("lanecall-card", engine->card_bytes, false, 0,
+                           F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL, errp);
+    if (fd < 0) {
+        error_prepend(errp, "card-memory=%" PRIu64 ": ", engine->card_bytes);
+        return false;
+    }
+    /* The region owns the file, and lives as long as the device. */
+    memory_region_init_ram_from_fd(mr, OBJECT(engine->pdev), "lanecall-card",
+                                   engine->card_bytes, RAM_SHARED, fd, 0,
+                                   errp);
+    if (*errp) {
+        error_prepend(errp, "card-memory=%" PRIu64 ": ", engine->card_bytes);
+        close(fd);
+        return false;
+    }
+    pci_register_bar(engine->pdev, LANECALL_BAR_CARD,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY |
+                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                     PCI_BASE_ADDRESS_MEM_PREFETCH, mr);
+    return true;
+}
+
+int lanecall_card_memory_fd(LanecallEngine *engine)
+{
+    return memory_region_get_fd(&engine->card_memory);
+}
+
+static bool overlap(const LanecallPlace *a, const LanecallPlace *b)
+{
+    return lanecall_card_overlap(a->offset, a->bytes, b->offset, b->bytes);
+}
+
+bool lanecall_card_is_valid(const LanecallEngine *engine,
+                            const LanecallPlace *places, uint32_t page_bytes)
+{
+    unsigned i, j;
+
+    for (i = 0; i < LANECALL_PLACES; i++) {
+        if (!lanecall_card_fits(places[i].offset, places[i].bytes, page_bytes,
+                                engine->card_bytes)) {
+            return false;
+        }
+        for (j = 0; j < i; j++) {
+            if (overlap(&places[i], &places[j])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static const LanecallPlace *find_overlap(const LanecallPlace *held,
+                                         const LanecallPlace *places)
+{
+    unsigned i, j;
+
+    for (i = 0; i < LANECALL_PLACES; i++) {
+        for (j = 0; j < LANECALL_PLACES; j++) {
+            if (overlap(&held[i], &places[j])) {
+                return &held[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+const LanecallPlace *lanecall_card_in_use(const LanecallEngine *engine,
+                                          const LanecallPlace *places)
+{
+    const LanecallPlace *found = NULL;
+    unsigned i;
+
+    for (i = 0; i < engine->channels && !found; i++) {
+        const LanecallDirect *other = &engine->channel[i].direct;
+
+        if (other->holds) {
+            found = find_overlap(other->held, places);
+        }
+    }
+    return found;
+}
+
+bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places)
+{
+    int fd = lanecall_card_memory_fd(engine);
+    unsigned i;
+
+    for (i = 0; i < LANECALL_PLACES; i++) {
+        if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                      places[i].offset, places[i].bytes) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
