@@ -14,6 +14,7 @@ import socket
 import subprocess
 
 FIRMWARE = ["/usr/share/seabios", "/usr/share/qemu"]
+CARD_WINDOW = "256M"  # of a root port, for BAR 4 of the device below it
 STOP_SECONDS = 10  # for QEMU to end in order before it is killed
 
 _PR_SET_PDEATHSIG = 1
@@ -48,16 +49,21 @@ class Machine:
     def add(self, *words):
         self._command.extend(words)
 
-    def devices(self, count, rpc, options):
+    def devices(self, count, servers, options):
         """edu devices, each below a root port of its own, so that it can be
-        unplugged. Servers are dealt out in turn."""
+        unplugged. servers: for each property (rpc, card) the addresses, which
+        are dealt out in turn; "none" is none."""
+        # Room for card memory that is plugged in later, too.
+        window = f",pref64-reserve={CARD_WINDOW}" if servers["card"] else ""
         for i in range(count):
             port = f"port{i}"
             self.add("-device", f"pcie-root-port,id={port},chassis={i + 1},"
-                     f"slot={i + 1}")
+                     f"slot={i + 1}{window}")
             words = ["edu", f"id=edu{i}", f"bus={port}"]
-            if rpc:
-                words.append("rpc=" + option(rpc[i % len(rpc)]))
+            for name, addresses in servers.items():
+                address = addresses[i % len(addresses)] if addresses else "none"
+                if address != "none":
+                    words.append(f"{name}={option(address)}")
             self.add("-device", ",".join(words + options))
 
     def user_network(self):
