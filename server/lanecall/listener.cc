@@ -56,9 +56,8 @@ bool is_same_file(const struct stat& a, const struct stat& b) {
 }
 
 // Refused means that its listener is gone; any other answer that it is not.
-bool is_stale_socket(const sockaddr_un& address) {
-  Descriptor probe(
-      ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+bool is_stale_socket(const sockaddr_un& address, int type) {
+  Descriptor probe(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   return probe.valid() &&
          ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address),
                    sizeof address) < 0 &&
@@ -99,7 +98,7 @@ std::uint16_t boundPort(int fd) {
 
 }  // namespace
 
-Listener::Listener(const Uri& uri) : uri_(uri) {
+Listener::Listener(const Uri& uri, int type) : uri_(uri), type_(type) {
   switch (uri.scheme) {
     case Uri::Scheme::kTcp:
       listenTcp();
@@ -158,11 +157,10 @@ void Listener::listenUnix() {
   if (::lstat(uri_.path.c_str(), &old) == 0) {
     if (!S_ISSOCK(old.st_mode))
       fail(uri_, "a file that is no socket is there", "choose another path");
-    if (!is_stale_socket(address)) failErrno(uri_, EADDRINUSE);
+    if (!is_stale_socket(address, type_)) failErrno(uri_, EADDRINUSE);
     ::unlink(uri_.path.c_str());
   }
-  Descriptor fd(
-      ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Descriptor fd(::socket(AF_UNIX, type_ | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid() ||
       ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address),
              sizeof address) < 0 ||
@@ -194,13 +192,16 @@ std::string Listener::peerName(int fd) const {
       .str();
 }
 
-std::unique_ptr<ChannelIo> Listener::accept(int* error) {
+Descriptor Listener::acceptSocket(int* error) {
   Descriptor fd(
       ::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!fd.valid()) {
-    *error = -errno;
-    return nullptr;
-  }
+  if (!fd.valid()) *error = -errno;
+  return fd;
+}
+
+std::unique_ptr<ChannelIo> Listener::accept(int* error) {
+  Descriptor fd = acceptSocket(error);
+  if (!fd.valid()) return nullptr;
   try {
     std::string peer = peerName(fd.get());
     return std::make_unique<SocketIo>(std::move(fd), std::move(peer));

@@ -7,9 +7,11 @@
 #include <lanecall/channel_io.h>
 #include <lanecall/descriptor.h>
 #include <lanecall/uri.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <memory>
+#include <string>
 
 namespace lanecall {
 
@@ -20,7 +22,9 @@ class Listener {
   // file of another kind, is an error. The socket's folder is locked meanwhile,
   // so that of two servers only one replaces a stale socket. Throws
   // std::runtime_error with one line that names the address and what to do.
-  explicit Listener(const Uri& uri);
+  explicit Listener(const Uri& uri) : Listener(uri, SOCK_STREAM) {}
+  // type: another type of socket than a stream, for unix only.
+  Listener(const Uri& uri, int type);
 
   // Removes the socket file, if it is still this listener's.
   ~Listener();
@@ -37,12 +41,18 @@ class Listener {
   // is none (-EAGAIN) or it failed.
   std::unique_ptr<ChannelIo> accept(int* error);
 
+  // The same as a bare socket, non-blocking; invalid where that is null.
+  Descriptor acceptSocket(int* error);
+
+  // Who is at the other end of an accepted socket, for logs.
+  std::string peerName(int fd) const;
+
  private:
   void listenTcp();
   void listenUnix();
-  std::string peerName(int fd) const;
 
   Uri uri_;
+  const int type_;
   Descriptor socket_;
   struct stat file_ = {};
 };
