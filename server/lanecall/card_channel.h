@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One channel that a device has offered over the card port, ready to use: its
+// rings in card memory, mapped; the doorbell by which the client wakes us; the
+// interrupt by which we wake the client.
+//
+// We play the device's part: we produce into RX and consume from TX.
+#ifndef LANECALL_CARD_CHANNEL_H
+#define LANECALL_CARD_CHANNEL_H
+
+#include <lanecall/card_memory.h>
+#include <lanecall/card_places.h>
+#include <lanecall/descriptor.h>
+#include <lanecall/ring_io.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lanecall {
+
+// What session and channel have of each other. The session's thread tells of
+// the end; any thread interrupts.
+class CardChannelSignals {
+ public:
+  // doorbell and interrupt are the device's eventfds. Throws std::system_error.
+  CardChannelSignals(Descriptor doorbell, Descriptor interrupt);
+
+  // Why a descriptor is no eventfd that we can use; empty if it is.
+  static std::string refusal(int fd);
+
+  // The channel has ended: -ESHUTDOWN in order, else why. The first end counts.
+  void end(int error);
+  void interrupt();
+
+  int error() const { return error_.load(std::memory_order_acquire); }
+  bool interrupted() const {
+    return interrupted_.load(std::memory_order_acquire);
+  }
+
+  // Raises the channel's interrupt.
+  void tell();
+
+  int doorbell() const { return doorbell_.get(); }
+  // Readable from the end or interrupt() on.
+  int wake() const { return wake_.get(); }
+
+ private:
+  const Descriptor doorbell_;
+  const Descriptor interrupt_;
+  const Descriptor wake_;
+  std::atomic<int> error_{0};
+  std::atomic<bool> interrupted_{false};
+};
+
+// Interrupts that announce bytes may be held back (lanecall/device.h,
+// "Moderation"). The timer is watched by the session's thread.
+class CardModeration {
+ public:
+  // Throws std::system_error.
+  CardModeration(std::uint32_t bytes, std::uint32_t microseconds);
+
+  // Whether the interrupt for so many unannounced bytes is to wait; the timer
+  // runs then.
+  bool holds(std::uint32_t bytes);
+  // Told anyhow.
+  void drop() { held_.store(false); }
+  // Whether something was held back until now.
+  bool expired();
+
+  int timer() const { return timer_.get(); }
+
+ private:
+  const std::uint32_t bytes_;
+  const std::uint32_t microseconds_;
+  const Descriptor timer_;
+  std::atomic<bool> held_{false};
+};
+
+class CardChannel : public RingIo {
+ public:
+  struct Parts {
+    std::string name;
+    std::shared_ptr<CardChannelSignals> signals;
+    std::shared_ptr<CardModeration> moderation;  // null: none
+    // Kept until the mappings below are gone.
+    std::vector<std::shared_ptr<CardPlaces::Place>> places;
+    Mapping index;
+    Mapping tx;  // twice its length
+    Mapping rx;
+    std::uint32_t txBytes;
+    std::uint32_t rxBytes;
+    // Called once, from the thread that closes it.
+    std::function<void()> closed;
+  };
+
+  explicit CardChannel(Parts parts);
+  ~CardChannel() override { close(); }
+
+  int open() override;
+  int status() override;
+  Ring& outgoing() override { return rx_; }
+  Ring& incoming() override { return tx_; }
+  void notify() override;
+  int end() const override { return parts_.signals->error(); }
+  int poll(short events, int timeoutMs) override;
+  void interrupt() override { parts_.signals->interrupt(); }
+  void close() override;
+  bool isOpen() const override { return open_; }
+  std::string name() const override { return parts_.name; }
+
+  // Called before each sleep in poll(), by the thread that is to sleep.
+  void setBeforeSleep(std::function<void()> hook) {
+    beforeSleep_ = std::move(hook);
+  }
+
+  // For one thread that watches many channels: readable (edge-triggered: nobody
+  // reads the doorbell) when the client has told, and when the channel has
+  // ended.
+  int doorbell() const { return parts_.signals->doorbell(); }
+  int wake() const { return parts_.signals->wake(); }
+
+ private:
+  int prepare(Descriptor& sleeper) const;
+  bool is_room_announced(std::uint32_t tail);
+  bool is_held();
+
+  Parts parts_;
+  lanecall_index_page* const words_;
+  Ring tx_;
+  Ring rx_;
+  bool open_ = true;
+  std::function<void()> beforeSleep_;
+  // An epoll instance for each direction, made at its first sleep: of two that
+  // sleep on one doorbell each has to see it.
+  Descriptor inSleeper_;
+  Descriptor outSleeper_;
+  std::atomic<std::uint32_t> announcedTail_{0};
+};
+
+}  // namespace lanecall
+
+#endif

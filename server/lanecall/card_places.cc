@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <lanecall/card_places.h>
+
+#include <algorithm>
+
+namespace lanecall {
+namespace {
+
+std::uint64_t roundUp(std::uint64_t value, std::uint64_t alignment) {
+  return (value + alignment - 1) & ~(alignment - 1);
+}
+
+}  // namespace
+
+// With mutex_ held.
+bool CardPlaces::findRoom(std::uint64_t bytes, std::uint64_t alignment,
+                          Span* room) const {
+  auto fits = [&](std::uint64_t at) {
+    return bytes <= bytes_ && at <= bytes_ - bytes;
+  };
+  auto inTheWay = [&](std::uint64_t at) {
+    return [at, bytes](const Span& span) {
+      return at < span.end && span.begin < at + bytes;
+    };
+  };
+  for (std::uint64_t at = 0; fits(at);) {
+    std::uint64_t beyond = 0;
+    auto taken = std::find_if(taken_.begin(), taken_.end(), inTheWay(at));
+    if (taken != taken_.end()) beyond = taken->end;
+    auto avoided = std::find_if(avoided_.begin(), avoided_.end(), inTheWay(at));
+    if (avoided != avoided_.end()) beyond = std::max(beyond, avoided->end);
+    if (beyond == 0) {
+      *room = {at, at + bytes};
+      return true;
+    }
+    at = roundUp(beyond, alignment);
+  }
+  return false;
+}
+
+std::unique_ptr<CardPlaces::Place> CardPlaces::take(std::uint64_t bytes,
+                                                    std::uint64_t alignment) {
+  // Card memory's own size bounds every sum below.
+  if (bytes == 0 || bytes > bytes_ || alignment > bytes_) return nullptr;
+  bytes = roundUp(bytes, alignment);
+  std::lock_guard<std::mutex> lock(mutex_);
+  Span room;
+  if (!findRoom(bytes, alignment, &room)) {
+    if (avoided_.empty()) return nullptr;
+    avoided_.clear();
+    if (!findRoom(bytes, alignment, &room)) return nullptr;
+  }
+  auto span = taken_.insert(taken_.end(), room);
+  return std::make_unique<Place>(shared_from_this(), span);
+}
+
+void CardPlaces::avoid(std::uint64_t offset, std::uint64_t bytes) {
+  if (bytes == 0 || offset >= bytes_) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  avoided_.push_back({offset, offset + std::min(bytes, bytes_ - offset)});
+}
+
+void CardPlaces::giveBack(std::list<Span>::iterator span) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  taken_.erase(span);
+}
+
+}  // namespace lanecall

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <lanecall/card_port.h>
+#include <lanecall/card_session.h>
+#include <lanecall/event_loop.h>
+#include <lanecall/listener.h>
+#include <lanecall/log_field.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+
+#include <cerrno>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace lanecall {
+namespace {
+
+// Devices at a time; one more is sent away at once.
+constexpr std::size_t kSessionsMost = 256;
+
+// Devices taken before those that are there are looked at.
+constexpr int kAcceptsInOneTurn = 16;
+
+// After running out of descriptors, listening pauses this long: they do not
+// come back with an event of their own.
+constexpr long kResourcePauseNs = 100'000'000;
+
+Uri cardUri(const std::string& address) {
+  Uri uri = parseUri(address);
+  if (uri.scheme != Uri::Scheme::kUnix)
+    throw std::invalid_argument("'" + address +
+                                "': memory can only be shared through a Unix "
+                                "socket; use unix:/path");
+  return uri;
+}
+
+std::shared_ptr<spdlog::logger> orSilent(std::shared_ptr<spdlog::logger> log) {
+  return log ? log : std::make_shared<spdlog::logger>("lanecall");
+}
+
+[[noreturn]] void fail(const char* what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+}  // namespace
+
+class CardPort::Impl final : public CardSessionHost {
+ public:
+  Impl(const std::string& address, std::shared_ptr<spdlog::logger> log,
+       int maxChannels)
+      : log_(orSilent(std::move(log))),
+        maxChannels_(maxChannels),
+        waiting_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        pause_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
+        listener_(std::make_unique<Listener>(cardUri(address), SOCK_SEQPACKET)),
+        address_("card:" + listener_->uri().str()) {
+    if (!waiting_.valid()) fail("eventfd");
+    if (!pause_.valid()) fail("timerfd_create");
+    loop_.watch(listener_->fd(), EPOLLIN, [this](auto) { acceptDevices(); });
+    loop_.watch(pause_.get(), EPOLLIN, [this](auto) { resume(); });
+    thread_ = std::thread([this] { loop_.run(); });
+  }
+
+  ~Impl() {
+    loop_.stop();
+    thread_.join();
+    sessions_.clear();
+  }
+
+  const std::string& address() const { return address_; }
+  int fd() const { return waiting_.get(); }
+
+  std::unique_ptr<CardChannel> accept() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (ready_.empty()) return nullptr;
+    auto channel = std::move(ready_.front());
+    ready_.pop_front();
+    std::uint64_t count;
+    // Fails when it was not readable, which is as well.
+    if (ready_.empty() && ::read(waiting_.get(), &count, sizeof count) < 0)
+      return channel;
+    return channel;
+  }
+
+  void stopListening() {
+    loop_.inbox()->post([this] {
+      if (!listener_) return;
+      loop_.forget(listener_->fd());
+      listener_.reset();
+    });
+  }
+
+ private:
+  // ---- CardSessionHost
+
+  EventLoop& loop() override { return loop_; }
+
+  std::shared_ptr<CardPlaces> placesOf(dev_t device, ino_t inode,
+                                       std::uint64_t bytes) override {
+    std::erase_if(books_,
+                  [](const auto& book) { return book.second.expired(); });
+    auto& book = books_[{device, inode, bytes}];
+    auto places = book.lock();
+    if (!places) book = places = std::make_shared<CardPlaces>(bytes);
+    return places;
+  }
+
+  void attached(const CardSession& session) override {
+    log_->info(
+        "event=card_attached at={} device={} from={} card_bytes={} channels={}",
+        address_, session.device(), session.peer(), session.cardBytes(),
+        session.channels());
+  }
+
+  std::uint32_t refusal() override {
+    if (!listener_) return LANECALL_ERR_REFUSED;
+    int live = 0;
+    for (const auto& session : sessions_) live += session->live();
+    if (live < maxChannels_) {
+      declined_ = false;
+      return LANECALL_ERR_NONE;
+    }
+    // Said when it begins, not at every one.
+    if (!std::exchange(declined_, true))
+      log_->warn("event=full at={} channels={} action=\"declining more\"",
+                 address_, live);
+    return LANECALL_ERR_RESOURCES;
+  }
+
+  void channelReady(std::unique_ptr<CardChannel> channel) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ready_.push_back(std::move(channel));
+    const std::uint64_t one = 1;
+    // Full means that it is readable already.
+    if (::write(waiting_.get(), &one, sizeof one) < 0) return;
+  }
+
+  void ended(CardSession& session, const std::string& why) override {
+    if (session.device().empty())
+      log_->warn("event=card_refused at={} from={} reason=\"{}\"", address_,
+                 session.peer(), logField(why));
+    else
+      log_->info("event=card_detached at={} device={} reason=\"{}\"", address_,
+                 session.device(), logField(why));
+    std::erase_if(sessions_,
+                  [&](const auto& other) { return other.get() == &session; });
+  }
+
+  // ---- Listening
+
+  void acceptDevices() {
+    for (int i = 0; i < kAcceptsInOneTurn && listener_; ++i) {
+      int error = 0;
+      Descriptor socket = listener_->acceptSocket(&error);
+      if (!socket.valid()) {
+        if (error == -EMFILE || error == -ENFILE || error == -ENOBUFS ||
+            error == -ENOMEM)
+          pause(-error);
+        if (error != -ECONNABORTED) return;
+        continue;
+      }
+      startSession(std::move(socket));
+    }
+  }
+
+  void startSession(Descriptor socket) {
+    std::string peer = listener_->peerName(socket.get());
+    if (sessions_.size() >= kSessionsMost) {
+      log_->warn("event=card_refused at={} from={} reason=\"{} devices\"",
+                 address_, peer, sessions_.size());
+      return;
+    }
+    auto session =
+        std::make_shared<CardSession>(*this, std::move(socket), peer);
+    try {
+      session->start();
+      sessions_.push_back(std::move(session));
+    } catch (const std::system_error& error) {
+      log_->error("event=card_refused at={} from={} reason=\"{}\"", address_,
+                  peer, logField(error.what()));
+    }
+  }
+
+  void pause(int error) {
+    log_->error("event=accept_failed at={} error=\"{}\"", address_,
+                std::generic_category().message(error));
+    loop_.change(listener_->fd(), 0);
+    itimerspec once{};
+    once.it_value.tv_nsec = kResourcePauseNs;
+    ::timerfd_settime(pause_.get(), 0, &once, nullptr);
+  }
+
+  void resume() {
+    std::uint64_t times;
+    if (::read(pause_.get(), &times, sizeof times) > 0 && listener_)
+      loop_.change(listener_->fd(), EPOLLIN);
+  }
+
+  const std::shared_ptr<spdlog::logger> log_;
+  const int maxChannels_;
+  const Descriptor waiting_;
+  const Descriptor pause_;
+
+  // The loop thread's own, once it runs.
+  std::unique_ptr<Listener> listener_;
+  const std::string address_;
+  EventLoop loop_;
+  std::map<std::tuple<dev_t, ino_t, std::uint64_t>, std::weak_ptr<CardPlaces>>
+      books_;
+  std::vector<std::shared_ptr<CardSession>> sessions_;
+  bool declined_ = false;
+
+  std::mutex mutex_;  // guards ready_, and waiting_'s being readable with it
+  std::deque<std::unique_ptr<CardChannel>> ready_;
+
+  std::thread thread_;
+};
+
+CardPort::CardPort(const std::string& address,
+                   std::shared_ptr<spdlog::logger> log, int maxChannels)
+    : impl_(std::make_shared<Impl>(address, std::move(log), maxChannels)) {}
+
+CardPort::~CardPort() = default;
+
+std::string CardPort::address() const { return impl_->address(); }
+
+int CardPort::fd() const { return impl_->fd(); }
+
+std::unique_ptr<CardChannel> CardPort::accept() { return impl_->accept(); }
+
+void CardPort::stopListening() { impl_->stopListening(); }
+
+}  // namespace lanecall

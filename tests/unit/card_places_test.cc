@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+#include <lanecall/card_places.h>
+
+#include <memory>
+#include <vector>
+
+namespace lanecall {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+
+class CardPlacesTest : public ::testing::Test {
+ protected:
+  std::shared_ptr<CardPlaces> places = std::make_shared<CardPlaces>(8 * kPage);
+};
+
+TEST_F(CardPlacesTest, GivesTheFirstThatFits) {
+  auto a = places->take(kPage, kPage);
+  auto b = places->take(2 * kPage, kPage);
+  auto c = places->take(kPage, kPage);
+  EXPECT_EQ(a->offset(), 0u);
+  EXPECT_EQ(b->offset(), 1 * kPage);
+  EXPECT_EQ(c->offset(), 3 * kPage);
+  b.reset();
+  auto d = places->take(kPage, kPage);
+  EXPECT_EQ(d->offset(), 1 * kPage);
+  auto e = places->take(2 * kPage, kPage);
+  EXPECT_EQ(e->offset(), 4 * kPage);
+}
+
+TEST_F(CardPlacesTest, AlignsBeginningAndEnd) {
+  auto a = places->take(1, kPage);
+  EXPECT_EQ(a->bytes(), kPage);
+  auto b = places->take(kPage, 4 * kPage);
+  EXPECT_EQ(b->offset(), 4 * kPage);
+  EXPECT_EQ(b->bytes(), 4 * kPage);
+}
+
+TEST_F(CardPlacesTest, SaysWhenThereIsNoRoom) {
+  EXPECT_EQ(places->take(9 * kPage, kPage), nullptr);
+  EXPECT_EQ(places->take(~0ULL, kPage), nullptr);
+  EXPECT_EQ(places->take(0, kPage), nullptr);
+  auto all = places->take(8 * kPage, kPage);
+  ASSERT_NE(all, nullptr);
+  EXPECT_EQ(places->take(1, kPage), nullptr);
+  all.reset();
+  EXPECT_NE(places->take(8 * kPage, kPage), nullptr);
+}
+
+TEST_F(CardPlacesTest, AvoidsWhatTheDeviceCallsBusy) {
+  places->avoid(kPage - 1, 2);
+  EXPECT_EQ(places->take(kPage, kPage)->offset(), 2 * kPage);
+}
+
+TEST_F(CardPlacesTest, TriesBusyPlacesAgainWhenNothingElseIsFree) {
+  places->avoid(0, 8 * kPage);
+  EXPECT_EQ(places->take(kPage, kPage)->offset(), 0u);
+}
+
+TEST_F(CardPlacesTest, TakesNonsenseAboutBusyPlaces) {
+  places->avoid(~0ULL, ~0ULL);
+  places->avoid(7 * kPage, ~0ULL);
+  places->avoid(0, 0);
+  auto most = places->take(7 * kPage, kPage);
+  ASSERT_NE(most, nullptr);
+  EXPECT_EQ(most->offset(), 0u);
+}
+
+}  // namespace
+}  // namespace lanecall

@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The card port against a device that keeps the protocol, and against one that
+// does not.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <lanecall/card_port.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+#include "card_device.h"
+
+namespace lanecall {
+namespace {
+
+using test::CardClient;
+using test::CardDevice;
+
+constexpr int kPatienceMs = 60'000;
+
+class CardPortTest : public ::testing::Test {
+ protected:
+  ~CardPortTest() override {
+    port.reset();
+    std::filesystem::remove_all(folder);
+  }
+
+  // The channel that the device has started.
+  std::unique_ptr<CardChannel> accept() {
+    pollfd wait{port->fd(), POLLIN, 0};
+    EXPECT_EQ(::poll(&wait, 1, kPatienceMs), 1) << "no channel";
+    return port->accept();
+  }
+
+  // A device that has one channel open.
+  void open() {
+    device.greet();
+    client = device.open();
+    channel = accept();
+  }
+
+  static std::string makeFolder() {
+    std::string pattern = ::testing::TempDir() + "lanecall-XXXXXX";
+    return ::mkdtemp(pattern.data());
+  }
+
+  const std::string folder = makeFolder();
+  const std::string path = folder + "/card";
+  std::unique_ptr<CardPort> port = std::make_unique<CardPort>("unix:" + path);
+  CardDevice device{path};
+  std::unique_ptr<CardClient> client;
+  std::unique_ptr<CardChannel> channel;
+};
+
+// Puts bytes into a ring, and tells if that is asked for.
+void put(RingIo& io, const std::string& bytes) {
+  RingIo::Ring& ring = io.outgoing();
+  ASSERT_GE(lanecall_ring_space(&ring.core), static_cast<__s64>(bytes.size()));
+  std::memcpy(ring.bytes + lanecall_ring_offset(&ring.core, ring.core.own),
+              bytes.data(), bytes.size());
+  if (lanecall_ring_publish(&ring.core, bytes.size())) io.notify();
+}
+
+// Takes what is there, or waits for something.
+std::string get(RingIo& io) {
+  RingIo::Ring& ring = io.incoming();
+  __s64 have;
+  while ((have = lanecall_ring_arm(&ring.core)) == 0 && io.end() == 0)
+    if (io.poll(POLLIN, kPatienceMs) == 0) return "nothing came";
+  have = lanecall_ring_look(&ring.core);
+  if (have < 0) return "an impossible index";
+  std::string bytes(reinterpret_cast<char*>(ring.bytes) +
+                        lanecall_ring_offset(&ring.core, ring.core.own),
+                    have);
+  if (lanecall_ring_release(&ring.core, have)) io.notify();
+  return bytes;
+}
+
+TEST_F(CardPortTest, BytesCrossBothWays) {
+  open();
+  put(*client, "question");
+  EXPECT_EQ(get(*channel), "question");
+  put(*channel, "answer");
+  EXPECT_EQ(get(*client), "answer");
+}
+
+TEST_F(CardPortTest, RingsWrapWithoutASeam) {
+  open();
+  for (int i = 0; i < 20; ++i) {
+    const std::string sent = std::to_string(i) + std::string(999, 'x');
+    put(*client, sent);
+    ASSERT_EQ(get(*channel), sent);
+    put(*channel, sent);
+    ASSERT_EQ(get(*client), sent);
+  }
+}
+
+TEST_F(CardPortTest, RingsMayHaveAnySizeAndPage) {
+  device.greet();
+  std::vector<std::unique_ptr<CardChannel>> kept;
+  for (auto [tx, rx] : {std::pair{4096u, 8u << 20}, {1u << 20, 4096u}}) {
+    client = device.open(tx, rx);
+    kept.push_back(accept());
+    ASSERT_EQ(kept.back()->incoming().core.size, tx);
+    ASSERT_EQ(kept.back()->outgoing().core.size, rx);
+    put(*client, "in place");
+    EXPECT_EQ(get(*kept.back()), "in place");
+  }
+  const std::uint64_t id = device.offer();
+  auto place = device.placeFrame(id);
+  place.place.page_bytes = 65536;
+  device.send(place);
+  auto placed = device.expect(LANECALL_CARD_PLACED, id).placed;
+  EXPECT_EQ(placed.index % 65536, 0u);
+  EXPECT_EQ(placed.tx % 65536, 0u);
+  EXPECT_EQ(placed.rx % 65536, 0u);
+  EXPECT_FALSE(lanecall_card_overlap(placed.index, 65536, placed.tx, 65536));
+  EXPECT_FALSE(lanecall_card_overlap(placed.tx, 65536, placed.rx, 65536));
+}
+
+TEST_F(CardPortTest, ChannelsSayWhoseTheyAre) {
+  open();
+  EXPECT_EQ(channel->name(), "card:edu0:0");
+  EXPECT_EQ(port->address(), "card:unix:" + path);
+}
+
+TEST_F(CardPortTest, ServesManyDevices) {
+  open();
+  CardDevice other(path);
+  other.greet();
+  auto otherClient = other.open();
+  auto otherChannel = accept();
+  put(*otherClient, "other");
+  put(*client, "first");
+  EXPECT_EQ(get(*channel), "first");
+  EXPECT_EQ(get(*otherChannel), "other");
+  other.disconnect();
+  EXPECT_EQ(get(*otherChannel), "");
+  put(*client, "still there");
+  EXPECT_EQ(get(*channel), "still there");
+}
+
+// ---- Ends
+
+TEST_F(CardPortTest, DrainLeavesWhatWasWrittenAndEndsInOrder) {
+  open();
+  put(*client, "last words");
+  device.send(LANECALL_CARD_DRAIN, device.lastId());
+  while (!channel->end()) channel->poll(POLLIN, kPatienceMs);
+  EXPECT_EQ(channel->end(), -ESHUTDOWN);
+  EXPECT_EQ(get(*channel), "last words");
+  channel->close();
+  device.expect(LANECALL_CARD_RELEASED, device.lastId());
+}
+
+TEST_F(CardPortTest, CloseEndsAtOnce) {
+  open();
+  device.send(LANECALL_CARD_CLOSE, device.lastId());
+  EXPECT_EQ(get(*channel), "");
+  EXPECT_EQ(channel->end(), -ECONNRESET);
+  EXPECT_EQ(channel->poll(POLLIN, kPatienceMs), POLLHUP);
+  channel->close();
+  // Nothing is said about it any more.
+  device.offer();
+}
+
+TEST_F(CardPortTest, OurEndIsToldAndItsPlaceKeptUntilClose) {
+  open();
+  put(*channel, "last words");
+  const std::uint64_t first = device.lastId();
+  channel.reset();
+  EXPECT_EQ(device.expect(LANECALL_CARD_END, first).error, 0u);
+  EXPECT_EQ(get(*client), "last words");
+
+  const std::uint64_t second = device.offer();
+  device.send(device.placeFrame(second));
+  EXPECT_NE(device.expect(LANECALL_CARD_PLACED, second).placed.index, 0u);
+  device.send(LANECALL_CARD_CLOSE, first);
+  const std::uint64_t third = device.offer();
+  device.send(device.placeFrame(third));
+  EXPECT_EQ(device.expect(LANECALL_CARD_PLACED, third).placed.index, 0u);
+}
+
+TEST_F(CardPortTest, APlaceIsKeptWhileSomebodyUsesIt) {
+  open();
+  device.send(LANECALL_CARD_CLOSE, device.lastId());
+  const std::uint64_t next = device.offer();
+  device.send(device.placeFrame(next));
+  EXPECT_NE(device.expect(LANECALL_CARD_PLACED, next).placed.index, 0u)
+      << "in the hands of two";
+  device.send(LANECALL_CARD_CLOSE, next);
+  channel.reset();
+  const std::uint64_t last = device.offer();
+  device.send(device.placeFrame(last));
+  EXPECT_EQ(device.expect(LANECALL_CARD_PLACED, last).placed.index, 0u);
+}
+
+TEST_F(CardPortTest, APlaceIsKeptOverSessionsToo) {
+  open();
+  device.connect(path);
+  device.greet();
+  const std::uint64_t next = device.offer();
+  device.send(device.placeFrame(next));
+  EXPECT_NE(device.expect(LANECALL_CARD_PLACED, next).placed.index, 0u)
+      << "in the hands of two";
+}
+
+TEST_F(CardPortTest, ADrainThatMeetsOurEndIsAnswered) {
+  open();
+  channel.reset();
+  device.expect(LANECALL_CARD_END, device.lastId());
+  device.send(LANECALL_CARD_DRAIN, device.lastId());
+  device.expect(LANECALL_CARD_RELEASED, device.lastId());
+  device.send(LANECALL_CARD_CLOSE, device.lastId());  // late
+  device.offer();
+}
+
+TEST_F(CardPortTest, LosingTheDeviceEndsItsChannelsAndLeavesTheirMemory) {
+  open();
+  put(*client, "last words");
+  device.disconnect();
+  while (!channel->end()) channel->poll(POLLIN, kPatienceMs);
+  EXPECT_EQ(channel->end(), -ECONNRESET);
+  EXPECT_EQ(get(*channel), "last words");
+  put(*channel, "to nobody");
+  channel->close();
+}
+
+TEST_F(CardPortTest, AChannelOutlivesThePort) {
+  open();
+  port.reset();
+  put(*client, "last words");
+  EXPECT_EQ(get(*channel), "last words");
+  EXPECT_EQ(channel->end(), -ECONNRESET);
+  channel->close();
+}
+
+TEST_F(CardPortTest, InterruptEndsEveryWait) {
+  open();
+  channel->interrupt();
+  EXPECT_EQ(channel->poll(POLLIN, kPatienceMs), -ECANCELED);
+  EXPECT_EQ(channel->poll(POLLOUT, kPatienceMs), -ECANCELED);
+}
+
+TEST_F(CardPortTest, AStoppedPortDeclinesAndGoesOn) {
+  open();
+  port->stopListening();
+  // Until the socket is gone, in the port's thread.
+  for (;;) try {
+      CardDevice late(path);
+      late.expectEnded();
+    } catch (const std::runtime_error&) {
+      break;
+    }
+  device.send(device.frame(LANECALL_CARD_OFFER, 77),
+              {device.doorbell.get(), device.interrupt.get()});
+  EXPECT_EQ(device.expect(LANECALL_CARD_DECLINE, 77).error,
+            unsigned{LANECALL_ERR_REFUSED});
+  put(*client, "still there");
+  EXPECT_EQ(get(*channel), "still there");
+}
+
+TEST_F(CardPortTest, ChannelsBeyondTheLimitAreDeclined) {
+  port.reset();
+  port = std::make_unique<CardPort>("unix:" + path, nullptr, 1);
+  device.connect(path);
+  open();
+  device.send(device.frame(LANECALL_CARD_OFFER, 9),
+              {device.doorbell.get(), device.interrupt.get()});
+  EXPECT_EQ(device.expect(LANECALL_CARD_DECLINE, 9).error,
+            unsigned{LANECALL_ERR_RESOURCES});
+  device.send(LANECALL_CARD_CLOSE, 1);
+  device.send(device.frame(LANECALL_CARD_OFFER, 10),
+              {device.doorbell.get(), device.interrupt.get()});
+  device.expect(LANECALL_CARD_ACCEPT, 10);
+}
+
+// ---- Places
+
+TEST_F(CardPortTest, AnswersBusyWithAnotherPlace) {
+  device.greet();
+  const std::uint64_t id = device.offer();
+  device.send(device.placeFrame(id));
+  auto first = device.expect(LANECALL_CARD_PLACED, id).placed;
+  auto busy = device.frame(LANECALL_CARD_BUSY, id);
+  busy.busy.offset = first.tx;
+  busy.busy.bytes = 4096;
+  device.send(busy);
+  auto second = device.expect(LANECALL_CARD_PLACED, id).placed;
+  for (auto offset : {second.index, second.tx, second.rx})
+    EXPECT_FALSE(lanecall_card_overlap(offset, 4096, first.tx, 4096));
+}
+
+TEST_F(CardPortTest, GivesUpWhenAllIsBusy) {
+  device.greet();
+  const std::uint64_t id = device.offer();
+  device.send(device.placeFrame(id));
+  auto busy = device.frame(LANECALL_CARD_BUSY, id);
+  busy.busy.bytes = CardDevice::kCardBytes;
+  int tries = 0;
+  for (;;) {
+    auto frame = device.receive();
+    ASSERT_TRUE(frame);
+    if (frame->type == LANECALL_CARD_END) {
+      EXPECT_EQ(frame->error, unsigned{LANECALL_ERR_RESOURCES});
+      break;
+    }
+    ASSERT_LE(++tries, LANECALL_CARD_BUSY_MAX + 1);
+    device.send(busy);
+  }
+  device.send(LANECALL_CARD_CLOSE, id);
+  device.open();  // the session goes on
+  accept();
+}
+
+TEST_F(CardPortTest, SaysWhenCardMemoryIsFull) {
+  device.greet();
+  for (int i = 0;; ++i) {
+    const std::uint64_t id = device.offer();
+    device.send(device.placeFrame(id, 8 << 20, 8 << 20));
+    auto frame = device.receive();
+    ASSERT_TRUE(frame);
+    if (frame->type == LANECALL_CARD_END) {
+      EXPECT_EQ(frame->error, unsigned{LANECALL_ERR_RESOURCES});
+      EXPECT_EQ(i, 3) << "64 MiB hold three pairs of 8 MiB and an index page";
+      break;
+    }
+  }
+}
+
+// ---- Telling
+
+TEST_F(CardPortTest, TheDoorbellWakesASleeper) {
+  open();
+  int naps = 0;
+  channel->setBeforeSleep([&] {
+    if (++naps == 1) put(*client, "woken");
+  });
+  lanecall_ring_arm(&channel->incoming().core);
+  EXPECT_EQ(channel->poll(POLLIN, kPatienceMs), POLLIN);
+  EXPECT_EQ(get(*channel), "woken");
+  EXPECT_EQ(naps, 1);
+}
+
+TEST_F(CardPortTest, OneDoorbellWakesReaderAndWriter) {
+  open();
+  // Both have slept before, so that nothing is left over.
+  EXPECT_EQ(channel->poll(POLLIN, 0), 0);
+  EXPECT_EQ(channel->poll(POLLOUT, 0), 0);
+  client->notify();
+  EXPECT_EQ(channel->poll(POLLIN, kPatienceMs), POLLIN);
+  EXPECT_EQ(channel->poll(POLLOUT, kPatienceMs), POLLOUT);
+  EXPECT_EQ(channel->poll(POLLIN, 0), 0) << "told twice";
+}
+
+TEST_F(CardPortTest, InterruptsComeAtOnceWithoutModeration) {
+  open();
+  lanecall_ring_arm(&client->incoming().core);
+  put(*channel, "x");
+  EXPECT_EQ(client->interrupts(), 1);
+}
+
+class ModerationTest : public CardPortTest {
+ protected:
+  void open(std::uint32_t bytes, std::uint32_t microseconds) {
+    device.greet();
+    const std::uint64_t id = device.offer();
+    auto place = device.placeFrame(id);
+    place.place.moderate_bytes = bytes;
+    place.place.moderate_us = microseconds;
+    device.send(place);
+    auto placed = device.expect(LANECALL_CARD_PLACED, id).placed;
+    client = std::make_unique<CardClient>(device.memory(), placed, 4096, 4096,
+                                          device.doorbell.get(),
+                                          device.interrupt.get());
+    device.send(LANECALL_CARD_START, id);
+    channel = accept();
+    lanecall_ring_arm(&client->incoming().core);
+  }
+};
+
+TEST_F(ModerationTest, HoldsAFewBytesBackAndTellsInTime) {
+  open(1000, LANECALL_MODERATE_US_MAX);
+  put(*channel, "x");
+  EXPECT_EQ(client->interrupts(), 0);
+  EXPECT_EQ(client->poll(POLLIN, kPatienceMs), POLLIN);
+  EXPECT_EQ(client->interrupts(), 1);
+}
+
+TEST_F(ModerationTest, TellsOfManyBytesAtOnce) {
+  open(1000, LANECALL_MODERATE_US_MAX);
+  put(*channel, std::string(1000, 'x'));
+  EXPECT_EQ(client->interrupts(), 1);
+}
+
+TEST_F(ModerationTest, TellsOfRoomAtOnce) {
+  open(1000, LANECALL_MODERATE_US_MAX);
+  put(*client, std::string(4096, 'x'));
+  lanecall_ring_arm_space(&client->outgoing().core, 4096);
+  EXPECT_EQ(get(*channel).size(), 4096u);
+  EXPECT_EQ(client->interrupts(), 1);
+}
+
+// ---- Breaches: each ends the session, and leaves a port that serves.
+
+class CardBreachTest : public CardPortTest {
+ protected:
+  void expectServesAnother() {
+    CardDevice good(path);
+    good.greet();
+    client = good.open();
+    channel = accept();
+    put(*client, "question");
+    EXPECT_EQ(get(*channel), "question");
+  }
+  void expectRefused(const lanecall_card_frame& frame,
+                     const std::vector<int>& descriptors = {}) {
+    device.send(frame, descriptors);
+    device.expectEnded();
+    expectServesAnother();
+  }
+  using Change = std::function<void(lanecall_card_frame&)>;
+  void expectHelloRefused(const Change& change) {
+    auto hello = device.helloFrame();
+    change(hello);
+    expectRefused(hello, {device.memory()});
+  }
+  void expectPlaceRefused(const Change& change) {
+    device.greet();
+    auto place = device.placeFrame(device.offer());
+    change(place);
+    expectRefused(place);
+  }
+};
+
+TEST_F(CardBreachTest, AnotherFrameFirst) {
+  expectRefused(device.frame(LANECALL_CARD_CLOSE, 1));
+}
+TEST_F(CardBreachTest, AnotherMagic) {
+  expectHelloRefused([](auto& f) { f.greeting.magic = 1; });
+}
+TEST_F(CardBreachTest, AnotherVersion) {
+  expectHelloRefused([](auto& f) { f.greeting.version = 2 << 16; });
+}
+TEST_F(CardBreachTest, NoChannels) {
+  expectHelloRefused([](auto& f) { f.greeting.channels = 0; });
+}
+TEST_F(CardBreachTest, TooManyChannels) {
+  expectHelloRefused([](auto& f) { f.greeting.channels = 257; });
+}
+TEST_F(CardBreachTest, MemoryThatIsSmallerThanItsWord) {
+  expectHelloRefused([](auto& f) { f.greeting.card_bytes += 1; });
+}
+TEST_F(CardBreachTest, NoMemory) {
+  expectHelloRefused([](auto& f) { f.greeting.card_bytes = 0; });
+}
+TEST_F(CardBreachTest, MemoryThatMayShrink) {
+  Descriptor memory = test::makeMemory(CardDevice::kCardBytes, false);
+  expectRefused(device.helloFrame(), {memory.get()});
+}
+TEST_F(CardBreachTest, MemoryThatIsNoMemfd) {
+  expectRefused(device.helloFrame(), {STDERR_FILENO});
+}
+TEST_F(CardBreachTest, HelloWithoutMemory) {
+  expectRefused(device.helloFrame());
+}
+TEST_F(CardBreachTest, HelloTwice) {
+  device.greet();
+  expectRefused(device.helloFrame(), {device.memory()});
+}
+TEST_F(CardBreachTest, ATruncatedFrame) {
+  auto hello = device.helloFrame();
+  device.sendBytes(&hello, sizeof hello - 1, {device.memory()});
+  device.expectEnded();
+  expectServesAnother();
+}
+TEST_F(CardBreachTest, AFrameThatIsTooLong) {
+  char bytes[65] = {};
+  auto hello = device.helloFrame();
+  std::memcpy(bytes, &hello, sizeof hello);
+  device.sendBytes(bytes, sizeof bytes, {device.memory()});
+  device.expectEnded();
+  expectServesAnother();
+}
+TEST_F(CardBreachTest, AnUnknownType) {
+  device.greet();
+  expectRefused(device.frame(8));
+}
+TEST_F(CardBreachTest, AFrameOfTheServers) {
+  device.greet();
+  expectRefused(device.frame(LANECALL_CARD_ACCEPT));
+}
+TEST_F(CardBreachTest, AnOfferWithoutEvents) {
+  device.greet();
+  expectRefused(device.frame(LANECALL_CARD_OFFER, 1));
+}
+TEST_F(CardBreachTest, AnOfferWithOtherDescriptors) {
+  device.greet();
+  int pipe[2];
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  Descriptor reader(pipe[0]), writer(pipe[1]);
+  expectRefused(device.frame(LANECALL_CARD_OFFER, 1),
+                {reader.get(), writer.get()});
+}
+TEST_F(CardBreachTest, AnIdTwice) {
+  open();
+  expectRefused(device.frame(LANECALL_CARD_OFFER, device.lastId()),
+                {device.doorbell.get(), device.interrupt.get()});
+  // It was the session of this channel, which a good one has replaced.
+}
+TEST_F(CardBreachTest, AChannelNeverOffered) {
+  device.greet();
+  expectRefused(device.frame(LANECALL_CARD_CLOSE, 1));
+}
+TEST_F(CardBreachTest, MoreChannelsThanTheDeviceHas) {
+  auto hello = device.helloFrame();
+  hello.greeting.channels = 2;
+  device.send(hello, {device.memory()});
+  device.expect(LANECALL_CARD_WELCOME);
+  device.offer();
+  const std::uint64_t last = device.offer();
+  expectRefused(device.frame(LANECALL_CARD_OFFER, last + 1),
+                {device.doorbell.get(), device.interrupt.get()});
+}
+TEST_F(CardBreachTest, ARingOfNoPowerOfTwo) {
+  expectPlaceRefused([](auto& f) { f.place.tx_bytes = 5000; });
+}
+TEST_F(CardBreachTest, ARingTooSmall) {
+  expectPlaceRefused([](auto& f) { f.place.rx_bytes = 2048; });
+}
+TEST_F(CardBreachTest, ARingTooLarge) {
+  expectPlaceRefused([](auto& f) { f.place.rx_bytes = 16 << 20; });
+}
+TEST_F(CardBreachTest, APageOfAnImpossibleSize) {
+  expectPlaceRefused([](auto& f) { f.place.page_bytes = 0; });
+}
+TEST_F(CardBreachTest, ImpossibleModeration) {
+  expectPlaceRefused(
+      [](auto& f) { f.place.moderate_us = LANECALL_MODERATE_US_MAX + 1; });
+}
+TEST_F(CardBreachTest, StartBeforePlace) {
+  device.greet();
+  expectRefused(device.frame(LANECALL_CARD_START, device.offer()));
+}
+TEST_F(CardBreachTest, BusyBeforePlace) {
+  device.greet();
+  expectRefused(device.frame(LANECALL_CARD_BUSY, device.offer()));
+}
+TEST_F(CardBreachTest, PlaceTwice) {
+  device.greet();
+  const std::uint64_t id = device.offer();
+  device.send(device.placeFrame(id));
+  device.expect(LANECALL_CARD_PLACED, id);
+  expectRefused(device.placeFrame(id));
+}
+TEST_F(CardBreachTest, DrainBeforeStart) {
+  device.greet();
+  expectRefused(device.frame(LANECALL_CARD_DRAIN, device.offer()));
+}
+TEST_F(CardBreachTest, DrainTwice) {
+  open();
+  device.send(LANECALL_CARD_DRAIN, device.lastId());
+  expectRefused(device.frame(LANECALL_CARD_DRAIN, device.lastId()));
+}
+
+TEST_F(CardBreachTest, DescriptorsThatDoNotBelongAreClosed) {
+  device.greet();
+  auto descriptorsOpen = [] {
+    int count = 0;
+    for ([[maybe_unused]] auto& entry :
+         std::filesystem::directory_iterator("/proc/self/fd"))
+      ++count;
+    return count;
+  };
+  const int before = descriptorsOpen();
+  const int fd = device.memory();
+  for (int i = 0; i < 20; ++i) {
+    CardDevice rude(path);
+    rude.send(rude.helloFrame(), std::vector<int>(1 + i, fd));
+    if (i == 0)
+      rude.expect(LANECALL_CARD_WELCOME);
+    else
+      rude.expectEnded();
+    if (i == 0) {
+      rude.send(rude.frame(LANECALL_CARD_CLOSE), std::vector<int>(9, fd));
+      rude.expectEnded();
+    }
+  }
+  EXPECT_EQ(descriptorsOpen(), before);
+}
+
+TEST_F(CardBreachTest, ADeviceThatTakesNoFramesLosesItsSession) {
+  device.greet();
+  // Every offer makes a frame for us, which we never take.
+  Descriptor event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  for (std::uint64_t id = 1; id < 20'000; ++id) {
+    device.send(device.frame(LANECALL_CARD_OFFER, id),
+                {event.get(), event.get()});
+    device.send(LANECALL_CARD_CLOSE, id);
+  }
+  while (device.receive())
+    ;
+  expectServesAnother();
+}
+
+}  // namespace
+}  // namespace lanecall
