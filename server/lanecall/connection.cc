@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/connection.h>
+#include <lanecall/handler_errors.h>
 #include <lanecall/log_field.h>
 #include <thrift/transport/TTransportException.h>
 
@@ -68,6 +69,7 @@ std::string Connection::serveCalls(const ProcessorMaker& maker) {
   auto protocol =
       protocolFactory(options_.protocol, options_.limits)->getProtocol(stack_);
   auto processor = maker();
+  logHandlerErrors(*processor, log_);
   try {
     while (awaitCall()) {
       raw_->setReceiveDeadline(Deadline::in(options_.messageTimeoutMs));

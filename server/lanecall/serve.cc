@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/handler_errors.h>
 #include <lanecall/log_field.h>
 #include <lanecall/serve.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -56,12 +57,15 @@ void adoptThriftOutput(const std::shared_ptr<spdlog::logger>& log) {
   });
 }
 
-ProcessorMaker multiplex(std::vector<Service> services) {
+ProcessorMaker multiplex(std::vector<Service> services,
+                         std::shared_ptr<spdlog::logger> log) {
   if (services.empty()) throw std::invalid_argument("no service to serve");
-  return [services = std::move(services)] {
+  return [services = std::move(services), log = std::move(log)] {
     auto all = std::make_shared<apache::thrift::TMultiplexedProcessor>();
     for (const Service& service : services) {
       auto processor = service.make();
+      // The multiplexing one does not hear of them.
+      logHandlerErrors(*processor, log);
       if (&service == &services.front()) all->registerDefault(processor);
       all->registerProcessor(service.name, processor);
     }
@@ -172,7 +176,8 @@ int run(int argc, char** argv, const ServerProgram& program) {
 
   auto log = makeLog(line.logLevel);
   adoptThriftOutput(log);
-  Server server(line.server, multiplex(program.makeServices(line.server)), log);
+  Server server(line.server, multiplex(program.makeServices(line.server), log),
+                log);
   catchSignals(server);
   if (program.onReady) program.onReady();
   for (const std::string& address : server.addresses())

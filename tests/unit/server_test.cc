@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <lanecall/open.h>
+#include <lanecall/serve.h>
 #include <lanecall/server.h>
 #include <lanecall/socket_io.h>
 #include <lanecall/stream_transport.h>
@@ -13,9 +14,11 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <thrift/TApplicationException.h>
 
 #include <algorithm>
 #include <condition_variable>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -361,6 +364,63 @@ TEST_F(ServerTest, ALogsRemediesSpeakOfTheClient) {
   slow->write(&begun, 1);
   expectClosed(*slow);
   log->await("within --message-timeout\"");
+}
+
+class FailingEdu : public EduHandler {
+ public:
+  std::int32_t counter() override {
+    throw std::runtime_error("out of \"numbers\"");
+  }
+  void note(const std::string& text) override {
+    throw std::runtime_error(text);
+  }
+  std::int64_t factorial(std::int32_t) override {
+    throw edu::OutOfRange();  // declared
+  }
+};
+
+TEST_F(ServerTest, WhatAHandlerThrowsUndeclaredIsInTheLog) {
+  auto shared =
+      std::make_shared<edu::EduProcessor>(std::make_shared<FailingEdu>());
+  maker = [shared] { return shared; };
+  start();
+  edu::EduClient client(protocolOn(openTransport(address())));
+  EXPECT_THROW(client.counter(), apache::thrift::TApplicationException);
+  EXPECT_THROW(client.factorial(1), edu::OutOfRange);
+  client.note("of a oneway call");
+  client.ping();
+  EXPECT_EQ(log->count("event=handler_error"), 2);
+  EXPECT_EQ(log->count("method=Edu.counter error=\"out of ?numbers?\""), 1);
+  EXPECT_EQ(log->count("method=Edu.note error=\"of a oneway call\""), 1);
+}
+
+// A whole program, ended by the signal that its client sends when it is done.
+[[noreturn]] void serveOneFailingCall(const std::string& address) {
+  ServerProgram program;
+  program.makeServices = [](const ServerOptions&) {
+    return std::vector<Service>{{"Edu", [] {
+                                   return std::make_shared<edu::EduProcessor>(
+                                       std::make_shared<FailingEdu>());
+                                 }}};
+  };
+  std::thread caller;
+  program.onReady = [&] {
+    caller = std::thread([&] {
+      edu::EduClient client(protocolOn(openTransport(address)));
+      EXPECT_THROW(client.counter(), apache::thrift::TApplicationException);
+      ::kill(::getpid(), SIGTERM);
+    });
+  };
+  std::string words[] = {"server", "--listen", address};
+  char* argv[] = {words[0].data(), words[1].data(), words[2].data(), nullptr};
+  int status = serve(3, argv, program);
+  caller.join();
+  std::exit(status);
+}
+
+TEST_F(ServerTest, AProgramsLogHasWhatAHandlerOfOneOfItsServicesThrows) {
+  EXPECT_EXIT(serveOneFailingCall(options.listen[0]),
+              ::testing::ExitedWithCode(0), "method=Edu.counter");
 }
 
 TEST_F(ServerTest, AClientThatDoesNotTakeItsAnswerIsCutOff) {
