@@ -18,7 +18,9 @@
  *         also while an O_NONBLOCK open still connects.
  * poll    POLLIN, POLLOUT, POLLHUP at the end, POLLERR after an error.
  * fsync   returns when the device has taken all that was written.
- * close   never blocks; what was written is still sent, within a bound.
+ * close   never blocks; what was written is still sent, within a bound, unless
+ *         a reset overtakes it: over TCP, as on any socket, when a side closes
+ *         before it has read all that came.
  *
  * After the device was unplugged or reset everything but close says EIO, and
  * poll POLLERR|POLLHUP; a new open works once the device is back.

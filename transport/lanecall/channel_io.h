@@ -67,7 +67,8 @@ class ChannelIo {
   virtual void interrupt() = 0;
 
   // Ends the connection; does not block, and what was written is still sent,
-  // within a bound. Does nothing when not open.
+  // within a bound (unless a reset overtakes it, as on any socket that is
+  // closed with bytes unread). Does nothing when not open.
   virtual void close() = 0;
 
   virtual bool isOpen() const = 0;
