@@ -9,11 +9,10 @@
 //         std::make_shared<GreeterProcessor>(std::make_shared<Greeter>()));
 //   }
 //
-// The program it makes takes --listen (any number of tcp:host:port,
-// unix:/path),
-// --protocol, --framing, the limits and timeouts, --ready-fd, --log-level; see
-// its --help. It serves until SIGTERM or SIGINT. Its log, a line per event with
-// key=value fields, goes to standard error.
+// The program it makes takes --listen (any number of tcp:host:port and
+// unix:/path), --protocol, --framing, the limits and timeouts, --ready-fd,
+// --log-level; see its --help. It serves until SIGTERM or SIGINT. Its log, a
+// line per event with key=value fields, goes to standard error.
 #ifndef LANECALL_SERVE_H
 #define LANECALL_SERVE_H
 
