@@ -67,9 +67,13 @@ class RingIo {
   // or lanecall_ring_release() said that it asked. Never blocks.
   virtual void notify() = 0;
 
-  // Moves bytes between the rings and a channel whose other side does not do so
-  // by itself (StreamRingIo). Called before each look of a wait. Never blocks.
-  virtual void move() {}
+  // Whether the other side does not look at the rings, so that move() has to
+  // carry bytes between them and the channel (StreamRingIo).
+  virtual bool isCarried() const { return false; }
+
+  // Carries what goes now, into incoming() for POLLIN, out of outgoing() for
+  // POLLOUT. Called before each look of a wait. Never blocks.
+  virtual void move(short /* events */) {}
 
   // Whether the channel has ended: 0 it goes on, -ESHUTDOWN the other side
   // ended it in order, else why: -ECONNRESET the connection broke, -EIO the
@@ -102,6 +106,10 @@ class RingIo {
   // What an error message calls this channel: "/dev/lanecall0", "card channel
   // 7".
   virtual std::string name() const = 0;
+
+  // Why open() or status() failed, where errno's text would say too little or
+  // too much; else empty.
+  virtual std::string reason() const { return {}; }
 };
 
 }  // namespace lanecall

@@ -1,0 +1,650 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// RingTransport at both ends of a channel in plain memory: every size around
+// the rings' bounds, messages larger than a ring, back-pressure, every end,
+// and a side that lies.
+#include <gtest/gtest.h>
+#include <lanecall/ring_transport.h>
+#include <poll.h>
+#include <thrift/protocol/TBinaryProtocol.h>
+#include <thrift/protocol/TCompactProtocol.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "ring_pair.h"
+
+namespace lanecall::test {
+namespace {
+
+using apache::thrift::protocol::TBinaryProtocolT;
+using apache::thrift::protocol::TCompactProtocolT;
+using apache::thrift::transport::TFramedTransport;
+using apache::thrift::transport::TMemoryBuffer;
+using apache::thrift::transport::TTransport;
+using apache::thrift::transport::TTransportException;
+using Type = TTransportException::TTransportExceptionType;
+
+constexpr std::uint32_t kRing = 4096;
+constexpr int kSoonMs = 20'000;
+
+std::string someText(std::uint32_t size, std::uint32_t seed = 0) {
+  std::string text(size, '\0');
+  for (std::uint32_t i = 0; i < size; ++i)
+    text[i] = static_cast<char>(i * 31 + i / 251 + seed);
+  return text;
+}
+
+class RingTest : public ::testing::Test {
+ protected:
+  RingTest() { fresh(); }
+
+  std::unique_ptr<RingTransport> make(RingPair::Side side) {
+    Limits limits;
+    limits.messageBytes = messageBytes;
+    auto made = std::make_unique<RingTransport>(pair->end(side),
+                                                limits.configuration());
+    made->setFraming(framing);
+    made->setSpin(spin);
+    return made;
+  }
+
+  // Bounds that no test should meet.
+  static void bound(RingTransport& transport) {
+    transport.setConnTimeout(kSoonMs);
+    transport.setRecvTimeout(kSoonMs);
+    transport.setSendTimeout(kSoonMs);
+  }
+
+  // A new channel, with what the test has chosen.
+  void fresh() {
+    client.reset();
+    server.reset();
+    pair = std::make_unique<RingPair>(kRing);
+    client = make(RingPair::kClient);
+    server = make(RingPair::kServer);
+    bound(*client);
+    bound(*server);
+    client->open();
+  }
+
+  static void write(RingTransport& to, const std::string& text) {
+    to.write(reinterpret_cast<const std::uint8_t*>(text.data()),
+             static_cast<std::uint32_t>(text.size()));
+  }
+  static void send(RingTransport& to, const std::string& text) {
+    write(to, text);
+    to.flush();
+  }
+  static std::string receive(RingTransport& from, std::uint32_t size) {
+    std::string text(size, '\0');
+    from.readAll(reinterpret_cast<std::uint8_t*>(text.data()), size);
+    from.readEnd();
+    return text;
+  }
+  static std::string readSome(RingTransport& from, std::uint32_t size) {
+    std::string text(size, '\0');
+    text.resize(from.read(reinterpret_cast<std::uint8_t*>(text.data()), size));
+    return text;
+  }
+  // As a protocol does it.
+  static void sendString(RingTransport& to, const std::string& text) {
+    TBinaryProtocolT<RingTransport> protocol(
+        std::shared_ptr<RingTransport>(&to, [](auto*) {}));
+    protocol.writeString(text);
+    to.writeEnd();
+    to.flush();
+  }
+  static std::string receiveString(RingTransport& from) {
+    TBinaryProtocolT<RingTransport> protocol(
+        std::shared_ptr<RingTransport>(&from, [](auto*) {}));
+    std::string text;
+    protocol.readString(text);
+    from.readEnd();
+    return text;
+  }
+
+  template <typename F>
+  std::string thrown(Type type, F f) {
+    try {
+      f();
+      ADD_FAILURE() << "nothing was thrown";
+      return {};
+    } catch (const TTransportException& error) {
+      EXPECT_EQ(error.getType(), type) << error.what();
+      return error.what();
+    }
+  }
+
+  int messageBytes = 64 << 20;
+  Framing framing = Framing::kBuffered;
+  Spin spin = Spin::adaptive();
+  std::unique_ptr<RingPair> pair;
+  std::unique_ptr<RingTransport> client;
+  std::unique_ptr<RingTransport> server;
+};
+
+// ---- Bytes, in both framings and with every way to wait --------------------
+
+class RingBytes
+    : public RingTest,
+      public ::testing::WithParamInterface<std::tuple<Framing, const char*>> {
+ protected:
+  RingBytes() {
+    std::tie(framing, std::ignore) = GetParam();
+    spin = parseSpin(std::get<1>(GetParam()));
+    fresh();
+  }
+};
+
+TEST_P(RingBytes, OfEverySizeAroundTheRingCrossAtEveryPosition) {
+  std::uint32_t seed = 0;
+  for (std::uint32_t size :
+       {1u, 2u, 3u, 4u, 5u, 127u, 1365u, kRing / 2 - 1, kRing / 2,
+        kRing / 2 + 1, kRing - 5, kRing - 4, kRing - 3, kRing - 1, kRing}) {
+    for (int i = 0; i < 40; ++i) {
+      const std::string text = someText(size, ++seed);
+      std::thread sender([&] { send(*client, text); });
+      ASSERT_EQ(receive(*server, size), text) << size;
+      sender.join();
+    }
+  }
+}
+
+TEST_P(RingBytes, LargerThanTheRingStreamBothWays) {
+  for (std::uint32_t size : {kRing + 1, 2 * kRing, 2 * kRing + 1, 9 * kRing - 4,
+                             100'000u, 1u << 20, 3u << 20}) {
+    const std::string text = someText(size, size);
+    std::thread echo([&] { sendString(*server, receiveString(*server)); });
+    sendString(*client, text);
+    ASSERT_TRUE(receiveString(*client) == text) << size;
+    echo.join();
+  }
+}
+
+TEST_P(RingBytes, ManySmallMessagesKeepTheirOrder) {
+  constexpr int kMessages = 20'000;
+  std::thread sender([&] {
+    for (int i = 0; i < kMessages; ++i)
+      sendString(*client, someText(i % 97, i));
+  });
+  for (int i = 0; i < kMessages; ++i)
+    ASSERT_TRUE(receiveString(*server) == someText(i % 97, i)) << i;
+  sender.join();
+}
+
+TEST_P(RingBytes, ManyCallsInTurnAreAnswered) {
+  constexpr int kCalls = 5'000;
+  std::thread echo([&] {
+    for (int i = 0; i < kCalls; ++i)
+      sendString(*server, receiveString(*server));
+  });
+  for (int i = 0; i < kCalls; ++i) {
+    const std::string text = someText(i % 3000, i);
+    sendString(*client, text);
+    ASSERT_TRUE(receiveString(*client) == text) << i;
+  }
+  echo.join();
+}
+
+// One thread of the client writes what another of it reads.
+TEST_P(RingBytes, OneThreadMayWriteWhileAnotherReads) {
+  constexpr int kMessages = 2'000;
+  std::thread echo([&] {
+    for (int i = 0; i < kMessages; ++i)
+      sendString(*server, receiveString(*server));
+  });
+  std::thread writer([&] {
+    for (int i = 0; i < kMessages; ++i) sendString(*client, someText(i, i));
+  });
+  for (int i = 0; i < kMessages; ++i)
+    ASSERT_TRUE(receiveString(*client) == someText(i, i)) << i;
+  writer.join();
+  echo.join();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, RingBytes,
+    ::testing::Combine(::testing::Values(Framing::kBuffered, Framing::kFramed),
+                       ::testing::Values("adaptive", "never", "20")),
+    [](const auto& info) {
+      return std::string(name(std::get<0>(info.param))) + "_" +
+             std::get<1>(info.param);
+    });
+
+// ---- How
+// ---------------------------------------------------------------------
+
+TEST_F(RingTest, NothingIsPublishedBeforeFlush) {
+  write(*client, "half a ");
+  EXPECT_EQ(pair->words().tx_producer.head, 0u);
+  write(*client, "message");
+  client->flush();
+  EXPECT_EQ(pair->words().tx_producer.head, 14u);
+  EXPECT_EQ(receive(*server, 14), "half a message");
+}
+
+TEST_F(RingTest, TheOtherSideIsToldOnlyIfItAsked) {
+  send(*client, "a");
+  pair->told[RingPair::kServer] = 0;
+  EXPECT_EQ(receive(*server, 1), "a");
+  for (int i = 0; i < 100; ++i) send(*client, "b");
+  EXPECT_EQ(pair->told[RingPair::kServer], 0);
+  EXPECT_EQ(receive(*server, 100), std::string(100, 'b'));
+  EXPECT_FALSE(server->armReadable());
+  send(*client, "c");
+  EXPECT_EQ(pair->told[RingPair::kServer], 1);
+  EXPECT_TRUE(server->isReadable());
+}
+
+TEST_F(RingTest, AStringIsBorrowedWhereItLies) {
+  sendString(*client, someText(3000));
+  std::uint8_t size[4];
+  server->readAll(size, 4);
+  std::uint32_t wanted = 3000;
+  const std::uint8_t* at = server->borrow(nullptr, &wanted);
+  ASSERT_NE(at, nullptr);
+  EXPECT_GE(wanted, 3000u);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(at), 3000),
+            someText(3000));
+  server->consume(3000);
+  EXPECT_FALSE(server->hasBuffered());
+}
+
+TEST_F(RingTest, WhatWasReadIsGivenBackWhenHalfTheRingIsConsumed) {
+  send(*client, someText(kRing - 100));
+  receive(*server, 1000);
+  EXPECT_EQ(pair->words().tx_consumer.tail, 0u);
+  receive(*server, kRing - 1100);
+  send(*client, someText(50));
+  receive(*server, 10);
+  EXPECT_EQ(pair->words().tx_consumer.tail, kRing - 100);
+}
+
+TEST_F(RingTest, ItIsGivenBackBeforeAWait) {
+  send(*client, "abc");
+  receive(*server, 3);
+  server->setRecvTimeout(1);
+  thrown(TTransportException::TIMED_OUT, [&] { readSome(*server, 1); });
+  EXPECT_EQ(pair->words().tx_consumer.tail, 3u);
+}
+
+TEST_F(RingTest, ACompactProtocolReadsAcrossTheWindowsEnds) {
+  auto on = [](RingTransport& t) {
+    return TCompactProtocolT<RingTransport>(
+        std::shared_ptr<RingTransport>(&t, [](auto*) {}));
+  };
+  auto out = on(*client);
+  auto in = on(*server);
+  std::thread sender([&] {
+    for (std::int64_t i = 0; i < 100'000; ++i) {
+      out.writeI64(i * 0x123456789);
+      if (i % 7 == 0) client->flush();
+    }
+    client->flush();
+  });
+  for (std::int64_t i = 0; i < 100'000; ++i) {
+    std::int64_t got = 0;
+    in.readI64(got);
+    if (i % 1000 == 0) server->readEnd();
+    ASSERT_EQ(got, i * 0x123456789);
+  }
+  sender.join();
+}
+
+class RingFrames : public RingTest {
+ protected:
+  RingFrames() {
+    framing = Framing::kFramed;
+    fresh();
+  }
+  // The same in Thrift's own.
+  static std::string frame(const std::string& body) {
+    auto memory = std::make_shared<TMemoryBuffer>();
+    TFramedTransport thrifts(memory);
+    thrifts.write(reinterpret_cast<const std::uint8_t*>(body.data()),
+                  static_cast<std::uint32_t>(body.size()));
+    thrifts.flush();
+    return memory->getBufferAsString();
+  }
+};
+
+TEST_F(RingFrames, AreThriftsOwn) {
+  auto raw = std::move(server);
+  raw->setFraming(Framing::kBuffered);
+  for (std::uint32_t size :
+       {1u, 100u, kRing - 5, kRing - 4, kRing - 3, kRing, kRing + 1, 50'000u}) {
+    const std::string expected = frame(someText(size));
+    std::thread sender([&] {
+      for (std::uint32_t at = 0; at < size; at += 700)
+        write(*client, someText(size).substr(at, 700));
+      client->flush();
+    });
+    ASSERT_TRUE(receive(*raw, size + 4) == expected) << size;
+    sender.join();
+    std::thread other([&] { send(*raw, expected); });
+    ASSERT_TRUE(receive(*client, size) == someText(size)) << size;
+    other.join();
+  }
+}
+
+TEST_F(RingFrames, AFrameThatFindsNoRoomGoesToTheHeapAndStreams) {
+  send(*client, someText(kRing - 4 - 4 - 10));  // leaves ten bytes
+  std::thread sender([&] { send(*client, someText(1000, 1)); });
+  EXPECT_EQ(receive(*server, kRing - 18), someText(kRing - 18));
+  EXPECT_EQ(receive(*server, 1000), someText(1000, 1));
+  sender.join();
+}
+
+TEST_F(RingFrames, AnEmptyMessageIsNoFrame) {
+  client->flush();
+  client->flush();
+  EXPECT_EQ(pair->words().tx_producer.head, 0u);
+  send(*client, "x");
+  EXPECT_EQ(pair->words().tx_producer.head, 5u);
+}
+
+TEST_F(RingFrames, WhatIsNoFrameSaysSo) {
+  for (const std::string& header :
+       {std::string("HTTP"), std::string(4, '\0'), std::string(4, '\xff')}) {
+    fresh();
+    // Straight from a client that does not frame.
+    client->setFraming(Framing::kBuffered);
+    send(*client, header);
+    const std::string text = thrown(TTransportException::CORRUPTED_DATA,
+                                    [&] { readSome(*server, 1); });
+    EXPECT_NE(text.find("--framing"), std::string::npos) << text;
+  }
+}
+
+TEST_F(RingFrames, OneOverTheLimitIsRefusedAndTheNextIsFine) {
+  messageBytes = 2000;
+  fresh();
+  for (std::uint32_t size : {2001u, 100'000u}) {
+    thrown(TTransportException::CORRUPTED_DATA,
+           [&] { write(*client, someText(size)); });
+    EXPECT_TRUE(client->isOpen());
+    send(*client, someText(2000));
+    EXPECT_EQ(receive(*server, 2000), someText(2000));
+  }
+}
+
+// ---- Limits ----------------------------------------------------------------
+
+class RingLimits : public RingTest {
+ protected:
+  RingLimits() {
+    messageBytes = 10'000;
+    fresh();
+  }
+};
+
+TEST_F(RingLimits, TheBudgetIsPerMessage) {
+  for (int i = 0; i < 100; ++i) {
+    std::thread sender([&] { send(*client, someText(10'000, i)); });
+    ASSERT_TRUE(receive(*server, 10'000) == someText(10'000, i)) << i;
+    sender.join();
+  }
+}
+
+TEST_F(RingLimits, PipelinedMessagesEachHaveTheirBudget) {
+  std::thread sender([&] {
+    for (int i = 0; i < 1000; ++i) send(*client, someText(3000, i));
+  });
+  for (int i = 0; i < 1000; ++i)
+    ASSERT_TRUE(receive(*server, 3000) == someText(3000, i)) << i;
+  sender.join();
+}
+
+TEST_F(RingLimits, TooMuchReceivedIsRefused) {
+  client.reset();
+  pair->finish(RingPair::kServer, 0);
+  client = std::make_unique<RingTransport>(pair->end(RingPair::kClient));
+  client->open();
+  std::thread sender([&] {
+    try {
+      send(*client, someText(20'000));
+    } catch (const TTransportException&) {
+      // The other side has closed, as it should.
+    }
+  });
+  const std::string text = thrown(TTransportException::CORRUPTED_DATA,
+                                  [&] { receive(*server, 10'001); });
+  EXPECT_NE(text.find("10000"), std::string::npos) << text;
+  server->close();
+  sender.join();
+}
+
+TEST_F(RingLimits, TooMuchToSendIsRefusedAndCloses) {
+  thrown(TTransportException::CORRUPTED_DATA,
+         [&] { send(*client, someText(10'001)); });
+  EXPECT_FALSE(client->isOpen()) << "a part may have been sent";
+  EXPECT_EQ(pair->words().tx_producer.head, 0u);
+}
+
+// A side that announces much and sends nothing costs no memory.
+TEST_F(RingTest, MemoryFollowsBytesThatHaveCome) {
+  const char announced[] = {3, 0, 0, 0};  // 48 MiB
+  send(*client, std::string(announced, 4));
+  client->close();
+  const std::string text =
+      thrown(TTransportException::END_OF_FILE, [&] { receiveString(*server); });
+  EXPECT_NE(text.find("inside a message"), std::string::npos) << text;
+}
+
+// ---- Ends ------------------------------------------------------------------
+
+TEST_F(RingTest, WhatCameBeforeTheEndIsRead) {
+  send(*client, "abc");
+  client->close();
+  EXPECT_EQ(readSome(*server, 10), "abc");
+  EXPECT_EQ(readSome(*server, 10), "");
+  EXPECT_FALSE(server->peek());
+  const std::string text =
+      thrown(TTransportException::NOT_OPEN, [&] { send(*server, "x"); });
+  EXPECT_NE(text.find("pair: write"), std::string::npos) << text;
+  EXPECT_FALSE(server->isOpen());
+}
+
+TEST_F(RingTest, AnEndWakesWhoeverWaits) {
+  for (Spin how : {Spin::never(), Spin::always()}) {
+    fresh();
+    server->setSpin(how);
+    std::thread other([&] { client->close(); });
+    EXPECT_EQ(readSome(*server, 1), "");
+    other.join();
+  }
+}
+
+TEST_F(RingTest, ErrorsKeepTheirKind) {
+  const std::pair<int, Type> reads[] = {
+      {-ECONNRESET, TTransportException::END_OF_FILE},
+      {-EIO, TTransportException::NOT_OPEN},
+      {-EINVAL, TTransportException::UNKNOWN}};
+  for (auto [end, type] : reads) {
+    fresh();
+    pair->finish(RingPair::kClient, end);
+    thrown(type, [&] { readSome(*client, 1); });
+    EXPECT_FALSE(client->isOpen());
+  }
+  const std::pair<int, Type> writes[] = {
+      {-ESHUTDOWN, TTransportException::NOT_OPEN},
+      {-ECONNRESET, TTransportException::NOT_OPEN},
+      {-EIO, TTransportException::NOT_OPEN},
+      {-EINVAL, TTransportException::UNKNOWN}};
+  for (auto [end, type] : writes) {
+    fresh();
+    pair->finish(RingPair::kClient, end);
+    thrown(type, [&] { send(*client, "x"); });
+    EXPECT_FALSE(client->isOpen());
+  }
+}
+
+TEST_F(RingTest, AnEndInsideAMessageIsAnError) {
+  send(*client, "abc");
+  client->close();
+  thrown(TTransportException::END_OF_FILE, [&] { receive(*server, 4); });
+}
+
+TEST_F(RingTest, WhatIsNotOpenSaysSo) {
+  client->close();
+  thrown(TTransportException::NOT_OPEN, [&] { readSome(*client, 1); });
+  thrown(TTransportException::NOT_OPEN, [&] { write(*client, "x"); });
+  EXPECT_FALSE(client->peek());
+  client->flush();
+}
+
+TEST_F(RingTest, CloseDropsWhatWasNotFlushed) {
+  write(*client, "half a message");
+  client->close();
+  EXPECT_EQ(readSome(*server, 10), "");
+}
+
+// ---- Lies ------------------------------------------------------------------
+
+TEST_F(RingTest, AnImpossibleHeadEndsTheRead) {
+  for (std::uint32_t head : {kRing + 1, 0x80000000u, 0xffffffffu}) {
+    fresh();
+    pair->words().tx_producer.head = head;
+    const std::string text =
+        thrown(TTransportException::END_OF_FILE, [&] { readSome(*server, 1); });
+    EXPECT_NE(text.find("Protocol error"), std::string::npos) << text;
+    EXPECT_FALSE(server->isOpen());
+  }
+}
+
+TEST_F(RingTest, AHeadThatMovesBackEndsTheRead) {
+  send(*client, someText(100));
+  receive(*server, 10);
+  pair->words().tx_producer.head = 50;
+  receive(*server, 90);  // was seen when it was true
+  thrown(TTransportException::END_OF_FILE, [&] { readSome(*server, 1); });
+}
+
+TEST_F(RingTest, AnImpossibleTailEndsTheWrite) {
+  for (std::uint32_t tail : {1u, 0x80000000u, 0xffffffffu}) {
+    fresh();
+    pair->words().tx_consumer.tail = tail;
+    const std::string text = thrown(TTransportException::UNKNOWN,
+                                    [&] { send(*client, someText(10)); });
+    EXPECT_NE(text.find("Protocol error"), std::string::npos) << text;
+    EXPECT_FALSE(client->isOpen());
+  }
+}
+
+// ---- Bounds ----------------------------------------------------------------
+
+TEST_F(RingTest, ASilentSideEndsTheReadNotBeforeTheTimeout) {
+  for (const char* how : {"never", "always", "adaptive"}) {
+    fresh();
+    client->setSpin(parseSpin(how));
+    client->setRecvTimeout(30);
+    const auto start = std::chrono::steady_clock::now();
+    const std::string text =
+        thrown(TTransportException::TIMED_OUT, [&] { readSome(*client, 1); });
+    EXPECT_GE(std::chrono::steady_clock::now() - start,
+              std::chrono::milliseconds(30));
+    EXPECT_NE(text.find("pair: read"), std::string::npos) << text;
+    EXPECT_FALSE(client->isOpen()) << "a late answer could follow";
+  }
+}
+
+TEST_F(RingTest, ASideThatDoesNotReadEndsTheWrite) {
+  for (const char* how : {"never", "always", "adaptive"}) {
+    fresh();
+    client->setSpin(parseSpin(how));
+    client->setSendTimeout(30);
+    thrown(TTransportException::TIMED_OUT,
+           [&] { send(*client, someText(10'000)); });
+    EXPECT_FALSE(client->isOpen());
+  }
+}
+
+TEST_F(RingTest, ATrickleDoesNotStretchTheSendTimeout) {
+  client->setSpin(Spin::never());
+  client->setSendTimeout(20);
+  pair->onPoll = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    receive(*server, 1);
+    server->isReadable();
+    pair->words().tx_consumer.tail = pair->words().tx_consumer.tail + 1;
+    pair->nextPoll = POLLOUT;
+  };
+  thrown(TTransportException::TIMED_OUT,
+         [&] { send(*client, someText(1'000'000)); });
+}
+
+TEST_F(RingTest, ATrickleDoesNotStretchAReceiveDeadline) {
+  client->setSpin(Spin::never());
+  pair->onPoll = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    send(*server, "x");
+  };
+  client->setReceiveDeadline(Deadline::in(20));
+  thrown(TTransportException::TIMED_OUT, [&] {
+    for (;;) readSome(*client, 1);
+  });
+}
+
+TEST_F(RingTest, EachMessageHasTheWholeSendTimeout) {
+  client->setSpin(Spin::never());
+  client->setSendTimeout(200);
+  for (int i = 0; i < 4; ++i) {
+    std::thread reader([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(90));
+      receive(*server, 2 * kRing);
+    });
+    send(*client, someText(2 * kRing));
+    reader.join();
+  }
+}
+
+TEST_F(RingTest, InterruptEndsAReadAndLeavesItOpen) {
+  for (const char* how : {"never", "always", "adaptive"}) {
+    fresh();
+    server->setSpin(parseSpin(how));
+    std::thread other([&] { server->interrupt(); });
+    thrown(TTransportException::INTERRUPTED, [&] { readSome(*server, 1); });
+    other.join();
+    EXPECT_TRUE(server->isOpen());
+    send(*client, "x");
+    EXPECT_EQ(readSome(*server, 1), "x") << "what is there may be read";
+  }
+}
+
+TEST_F(RingTest, InterruptEndsAWriteAndClosesIt) {
+  for (const char* how : {"never", "always", "adaptive"}) {
+    fresh();
+    client->setSpin(parseSpin(how));
+    std::thread other([&] { client->interrupt(); });
+    thrown(TTransportException::INTERRUPTED,
+           [&] { send(*client, someText(10'000)); });
+    other.join();
+    EXPECT_FALSE(client->isOpen());
+  }
+}
+
+// ---- Opening ---------------------------------------------------------------
+
+TEST_F(RingTest, OpenWaitsUntilTheRingsAreThere) {
+  client->close();
+  pair->nextStatus = -EINPROGRESS;
+  pair->nextPoll = POLLOUT;
+  client->open();
+  EXPECT_TRUE(client->isOpen());
+}
+
+TEST_F(RingTest, OpenFailsAsTheConnectionDid) {
+  client->close();
+  pair->nextStatus = -ECONNREFUSED;
+  const std::string text =
+      thrown(TTransportException::NOT_OPEN, [&] { client->open(); });
+  EXPECT_NE(text.find("pair: open: Connection refused"), std::string::npos)
+      << text;
+  EXPECT_FALSE(client->isOpen());
+}
+
+}  // namespace
+}  // namespace lanecall::test

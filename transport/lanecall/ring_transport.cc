@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
+#include <lanecall/connect.h>
+#include <lanecall/failure.h>
+#include <lanecall/ring_transport.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+
+namespace lanecall {
+namespace {
+
+// A string up to this size is allocated on its announcement alone, a longer one
+// if that is not more than so many times what has come.
+constexpr std::uint32_t kTrustedBytes = 1 << 17;
+constexpr std::uint64_t kTrust = 16;
+
+// Memory on the heap that a message made larger than this is freed with it.
+constexpr std::uint32_t kKeptBytes = 1 << 20;
+
+// Before a frame: its size, big-endian.
+constexpr std::uint32_t kFrameHeader = 4;
+
+// For windows that hold nothing.
+std::uint8_t nowhere;
+
+std::uint8_t* position(const RingIo::Ring& ring) {
+  return ring.bytes + lanecall_ring_offset(&ring.core, ring.core.own);
+}
+
+}  // namespace
+
+RingTransport::RingTransport(std::unique_ptr<RingIo> io,
+                             Configuration configuration, Peer peer)
+    : TVirtualTransport(configuration), io_(std::move(io)), peer_(peer) {
+  detach();
+  if (io_->isOpen() && io_->status() == 0) attach();
+}
+
+RingTransport::~RingTransport() { io_->close(); }
+
+// ---- Opening and closing ---------------------------------------------------
+
+void RingTransport::attach() {
+  in_ = &io_->incoming();
+  out_ = &io_->outgoing();
+  carried_ = io_->isCarried();
+  readAt_ = position(*in_);
+  setReadBuffer(readAt_, 0);
+  writeAt_ = wBase_ = position(*out_);
+  openWindow();
+}
+
+void RingTransport::detach() {
+  in_ = out_ = nullptr;
+  readAt_ = writeAt_ = &nowhere;
+  setReadBuffer(&nowhere, 0);
+  setWriteBuffer(&nowhere, 0);
+  end_ = 0;
+  received_ = sent_ = 0;
+  frameLeft_ = 0;
+  gathering_ = frameInRing_ = false;
+  gathered_.reset();
+  gatheredRoom_ = 0;
+  frame_.clear();
+  sendDeadline_.reset();
+  resetConsumedMessageSize();
+}
+
+void RingTransport::open() {
+  if (isOpen()) return;
+  detach();
+  receiveDeadline_ = Deadline::never();
+  interrupted_ = false;
+  if (int error = connectWithin(*io_, Deadline::in(connTimeoutMs_))) {
+    const std::string why =
+        explain(io_->name(), "open", error, peer_, io_->reason());
+    io_->close();
+    throw Exception(
+        error == ECANCELED ? Exception::INTERRUPTED : Exception::NOT_OPEN, why);
+  }
+  attach();
+}
+
+void RingTransport::close() {
+  io_->close();
+  detach();
+}
+
+void RingTransport::setFraming(Framing framing) {
+  framing_ = framing;
+  if (out_) openWindow();
+}
+
+void RingTransport::setSpin(Spin spin) {
+  readSpinner_ = Spinner(spin);
+  writeSpinner_ = Spinner(spin);
+}
+
+void RingTransport::interrupt() {
+  interrupted_ = true;
+  io_->interrupt();
+}
+
+// ---- Waiting ---------------------------------------------------------------
+
+void RingTransport::fail(Type type, const char* action, int error) const {
+  throw Exception(type, explain(io_->name(), action, error, peer_));
+}
+
+// Until over() says so. arm() asks the other side to tell; the deadline is only
+// made when the wait is not short, since that reads the clock.
+template <typename Over, typename Arm, typename MakeDeadline>
+void RingTransport::wait(Spinner& spinner, short events, const char* action,
+                         Over over, Arm arm, MakeDeadline makeDeadline) {
+  bool isOver = false;
+  auto stop = [&] {
+    isOver = over();
+    return isOver || interrupted_.load(std::memory_order_relaxed);
+  };
+  if (spinner.glance(stop) && isOver) return;
+  const Deadline deadline = makeDeadline();
+  bool slept = false;
+  if (!spinner.spin(stop, [&] { return deadline.passed(); })) {
+    do {
+      if (deadline.passed()) {
+        close();
+        fail(Exception::TIMED_OUT, action, ETIMEDOUT);
+      }
+      arm();
+      if (stop()) break;
+      slept = true;
+      const int ready = io_->poll(events, deadline.remainingMs());
+      if (ready < 0 && ready != -EINTR && ready != -ECANCELED) {
+        close();
+        fail(Exception::UNKNOWN, action, -ready);
+      }
+      if (ready == -ECANCELED) interrupted_ = true;
+    } while (!stop());
+  }
+  if (slept) spinner.slept();
+  if (isOver) return;
+  // Half a message may have been sent: nothing may follow it.
+  if (events & POLLOUT) close();
+  fail(Exception::INTERRUPTED, action, ECANCELED);
+}
+
+// ---- Receiving -------------------------------------------------------------
+
+void RingTransport::failRead(int error) {
+  close();
+  fail(readFailure(error), "read", error);
+}
+
+void RingTransport::failInside(const char* what) const {
+  throw Exception(Exception::END_OF_FILE,
+                  getOrigin() + ": the connection ended inside a " + what);
+}
+
+// Gives consumed bytes back.
+void RingTransport::release() {
+  const std::uint32_t bytes = consumed();
+  if (bytes == 0) return;
+  const std::uint32_t seen = readable();
+  const bool asked = lanecall_ring_release(&in_->core, bytes);
+  readAt_ = position(*in_);
+  setReadBuffer(readAt_, seen);
+  if (asked) io_->notify();
+}
+
+// Looks at the ring: is there a byte that was not seen, or the end?
+bool RingTransport::isMoreThere() {
+  if (carried_) io_->move(POLLIN);
+  end_ = io_->end();
+  const __s64 held = lanecall_ring_look(&in_->core);
+  if (held < 0) failRead(EPROTO);
+  return held > consumed() + readable() || end_ != 0;
+}
+
+// The rest of the message's budget, or of its frame.
+std::uint64_t RingTransport::allowance() const {
+  if (framing_ == Framing::kFramed) return frameLeft_;
+  const auto limit =
+      static_cast<std::uint64_t>(configuration_->getMaxMessageSize());
+  return limit - std::min(limit, received_);
+}
+
+// Lets up to `most` bytes that are there, and were not seen yet, be read.
+void RingTransport::show(std::uint64_t most) {
+  const std::uint32_t held = in_->core.other - in_->core.own;
+  const std::uint32_t unseen = held - consumed() - readable();
+  rBound_ += std::min<std::uint64_t>(unseen, most);
+}
+
+void RingTransport::awaitBytes() {
+  release();
+  wait(
+      readSpinner_, POLLIN, "read", [this] { return isMoreThere(); },
+      [this] { lanecall_ring_arm(&in_->core); },
+      [this] {
+        return Deadline::earlier(Deadline::in(recvTimeoutMs_),
+                                 receiveDeadline_);
+      });
+}
+
+// When nothing is readable: waits until something is; false at the end.
+bool RingTransport::see(std::uint64_t most) {
+  if (!in_) fail(Exception::NOT_OPEN, "read", ENOTCONN);
+  leaveGathered();
+  if (consumed() >= in_->core.size / 2) release();
+  if (!isMoreThere()) awaitBytes();
+  show(most);
+  if (hasBuffered()) return true;
+  if (end_ != -ESHUTDOWN) failRead(-end_);
+  return false;
+}
+
+// The same for bytes of a message, which are counted.
+bool RingTransport::fill() {
+  if (framing_ == Framing::kFramed && frameLeft_ == 0 && !beginFrame())
+    return false;
+  const std::uint64_t most = allowance();
+  if (most == 0)
+    overLimit(getOrigin(), "a message received", getMaxMessageSize());
+  if (!see(most)) {
+    if (frameLeft_ > 0) failInside("frame");
+    return false;
+  }
+  if (framing_ == Framing::kFramed)
+    frameLeft_ -= readable();
+  else
+    received_ += readable();
+  return true;
+}
+
+// False at the end.
+bool RingTransport::beginFrame() {
+  std::uint8_t header[kFrameHeader];
+  for (std::uint32_t have = 0; have < kFrameHeader;) {
+    if (!see(kFrameHeader - have)) {
+      if (have > 0) failInside("frame");
+      return false;
+    }
+    have += take(header + have, readable());
+  }
+  std::uint32_t size;
+  std::memcpy(&size, header, sizeof size);
+  size = ntohl(size);
+  const auto limit = static_cast<std::uint64_t>(getMaxMessageSize());
+  if (size == 0 || size > limit - std::min(limit, received_))
+    badFrame(getOrigin(), size, getMaxMessageSize());
+  received_ += size;
+  frameLeft_ = size;
+  return true;
+}
+
+bool RingTransport::peek() {
+  if (hasBuffered()) return true;
+  return isOpen() && fill();
+}
+
+bool RingTransport::isReadable() {
+  return hasBuffered() || !in_ || isMoreThere();
+}
+
+bool RingTransport::armReadable() {
+  if (isReadable()) return true;
+  leaveGathered();
+  release();
+  lanecall_ring_arm(&in_->core);
+  return isMoreThere();
+}
+
+std::uint32_t RingTransport::readSlow(std::uint8_t* data, std::uint32_t size) {
+  if (!hasBuffered() && !fill()) return 0;
+  return take(data, std::min(size, readable()));
+}
+
+std::uint32_t RingTransport::readEnd() {
+  if (!hasBuffered()) {
+    leaveGathered();
+    if (gatheredRoom_ > kKeptBytes) {
+      gathered_.reset();
+      gatheredRoom_ = 0;
+    }
+  }
+  // What was seen or announced already belongs to the next message.
+  received_ = static_cast<std::uint64_t>(readable()) + frameLeft_;
+  resetConsumedMessageSize();
+  return 0;
+}
+
+// A protocol that brings no storage is about to read a string of *size bytes,
+// all of which must come. What is all there is read in place; what is long and
+// not yet there is gathered, in memory that grows with what arrives. For the
+// rest the protocol calls readAll().
+const std::uint8_t* RingTransport::borrowSlow(std::uint8_t* data,
+                                              std::uint32_t* size) {
+  if (data || !in_ || (gathering_ && hasBuffered())) return nullptr;
+  checkReadBytesAvailable(*size);
+  leaveGathered();
+  if (isMoreThere()) {
+    const std::uint32_t before = readable();
+    show(allowance());
+    const std::uint32_t more = readable() - before;
+    if (framing_ == Framing::kFramed)
+      frameLeft_ -= more;
+    else
+      received_ += more;
+  }
+  if (*size > readable()) {
+    if (*size <= kTrustedBytes + kTrust * readable()) return nullptr;
+    gather(*size);
+  }
+  *size = readable();
+  return rBase_;
+}
+
+const std::uint8_t* RingTransport::gather(std::uint32_t size) {
+  std::uint32_t have = 0;
+  while (have < size) {
+    if (have == gatheredRoom_)
+      growGathered(std::min(size, std::max(2 * gatheredRoom_, kTrustedBytes)));
+    if (!hasBuffered() && !fill()) failInside("message");
+    have += take(gathered_.get() + have,
+                 std::min({readable(), gatheredRoom_ - have, size - have}));
+  }
+  // What was seen behind it is forgotten, to be looked at again.
+  if (framing_ == Framing::kFramed)
+    frameLeft_ += readable();
+  else
+    received_ -= readable();
+  rBound_ = rBase_;
+  release();
+  gathering_ = true;
+  setReadBuffer(gathered_.get(), size);
+  return rBase_;
+}
+
+void RingTransport::growGathered(std::uint32_t room) {
+  auto* more = static_cast<std::uint8_t*>(std::realloc(gathered_.get(), room));
+  if (!more) throw std::bad_alloc();
+  static_cast<void>(gathered_.release());
+  gathered_.reset(more);
+  gatheredRoom_ = room;
+}
+
+// Back to the ring, when a gathered string was read.
+void RingTransport::leaveGathered() {
+  if (!gathering_) return;
+  gathering_ = false;
+  setReadBuffer(readAt_, 0);
+}
+
+// ---- Sending ---------------------------------------------------------------
+
+void RingTransport::failWrite(int error) {
+  close();
+  fail(writeFailure(error), "write", error);
+}
+
+// Space as last known, of which some is written to and not published.
+std::uint32_t RingTransport::room() const {
+  return out_->core.size - (out_->core.own - out_->core.other);
+}
+
+// Looks at the ring.
+bool RingTransport::isRoomThere(std::uint32_t least) {
+  if (carried_) io_->move(POLLOUT);
+  if (int end = io_->end()) failWrite(end == -ESHUTDOWN ? EPIPE : -end);
+  const __s64 space = lanecall_ring_space(&out_->core);
+  if (space < 0) failWrite(EPROTO);
+  return space >= least;
+}
+
+void RingTransport::awaitRoom(std::uint32_t least) {
+  if (isRoomThere(least)) return;
+  wait(
+      writeSpinner_, POLLOUT, "write", [&] { return isRoomThere(least); },
+      [&] { lanecall_ring_arm_space(&out_->core, least); },
+      [this] {
+        if (!sendDeadline_) sendDeadline_ = Deadline::in(sendTimeoutMs_);
+        return *sendDeadline_;
+      });
+}
+
+// What a frame in the ring may have, without its size.
+std::uint32_t RingTransport::frameRoom() const {
+  return std::min(
+      room() - kFrameHeader,
+      static_cast<std::uint32_t>(configuration_->getMaxMessageSize()));
+}
+
+// Where write() may write, when all that it wrote was published or dropped.
+void RingTransport::openWindow() {
+  frameInRing_ = framing_ == Framing::kFramed && room() > kFrameHeader;
+  if (framing_ == Framing::kBuffered)
+    setWriteBuffer(writeAt_, std::min(room(), kPublishBytes));
+  else if (frameInRing_)
+    setWriteBuffer(writeAt_ + kFrameHeader, frameRoom());
+  else
+    setWriteBuffer(writeAt_, 0);
+}
+
+void RingTransport::publish() {
+  const auto bytes = static_cast<std::uint32_t>(wBase_ - writeAt_);
+  if (bytes == 0) return;
+  const bool asked = lanecall_ring_publish(&out_->core, bytes);
+  sent_ += bytes;
+  writeAt_ = wBase_ = position(*out_);
+  if (asked) io_->notify();
+}
+
+// Through the ring, however little there is of it.
+void RingTransport::put(const std::uint8_t* data, std::uint32_t size) {
+  while (size > 0) {
+    if (writable() == 0) {
+      publish();
+      if (room() == 0) awaitRoom(1);
+      setWriteBuffer(writeAt_, std::min(room(), kPublishBytes));
+    }
+    const std::uint32_t part = std::min(size, writable());
+    std::memcpy(wBase_, data, part);
+    wBase_ += part;
+    data += part;
+    size -= part;
+  }
+}
+
+// A part may have been sent: nothing may follow it.
+void RingTransport::checkSize(std::uint64_t more) {
+  const auto limit = static_cast<std::uint64_t>(getMaxMessageSize());
+  if (sent_ + static_cast<std::uint64_t>(wBase_ - writeAt_) + more <= limit)
+    return;
+  close();
+  overLimit(getOrigin(), "a message to send", getMaxMessageSize());
+}
+
+void RingTransport::writeSlow(const std::uint8_t* data, std::uint32_t size) {
+  if (!out_) fail(Exception::NOT_OPEN, "write", ENOTCONN);
+  if (framing_ == Framing::kFramed) return putIntoFrame(data, size);
+  checkSize(size);
+  put(data, size);
+}
+
+// Of the frame that is being written.
+std::uint32_t RingTransport::frameBytes() const {
+  if (isFrameOnHeap())
+    return static_cast<std::uint32_t>(wBase_ - frame_.data());
+  if (!frameInRing_) return 0;
+  return static_cast<std::uint32_t>(wBase_ - writeAt_) - kFrameHeader;
+}
+
+void RingTransport::putIntoFrame(const std::uint8_t* data, std::uint32_t size) {
+  const std::uint64_t whole = std::uint64_t{frameBytes()} + size;
+  if (whole > static_cast<std::uint64_t>(getMaxMessageSize())) {
+    // The frame is still all here: refusing it leaves the connection usable.
+    frame_.clear();
+    openWindow();
+    overLimit(getOrigin(), "a message to send", getMaxMessageSize());
+  }
+  if (!isFrameOnHeap() && whole + kFrameHeader <= out_->core.size &&
+      isRoomThere(static_cast<std::uint32_t>(whole) + kFrameHeader)) {
+    if (!frameInRing_) wBase_ = writeAt_ + kFrameHeader;
+    frameInRing_ = true;
+    wBound_ = writeAt_ + kFrameHeader + frameRoom();
+  } else if (size > writable() || !isFrameOnHeap()) {
+    growFrame(static_cast<std::uint32_t>(whole));
+  }
+  std::memcpy(wBase_, data, size);
+  wBase_ += size;
+}
+
+// Makes room for so many bytes of the frame on the heap, and moves it there.
+void RingTransport::growFrame(std::uint32_t size) {
+  const std::uint32_t have = frameBytes();
+  const bool move = !isFrameOnHeap();
+  const std::uint8_t* from = writeAt_ + kFrameHeader;
+  frame_.resize(
+      std::max<std::size_t>({size, 2 * frame_.size(), kPublishBytes}));
+  if (move) std::memcpy(frame_.data(), from, have);
+  setWriteBuffer(frame_.data(), static_cast<std::uint32_t>(frame_.size()));
+  wBase_ += have;
+}
+
+void RingTransport::endFrame() {
+  const std::uint32_t size = frameBytes();
+  const std::uint32_t header = htonl(size);
+  if (isFrameOnHeap()) {
+    const std::vector<std::uint8_t> frame = std::move(frame_);
+    frame_.clear();
+    setWriteBuffer(writeAt_, 0);
+    put(reinterpret_cast<const std::uint8_t*>(&header), kFrameHeader);
+    put(frame.data(), size);
+  } else if (size > 0) {
+    std::memcpy(writeAt_, &header, kFrameHeader);
+  } else {
+    wBase_ = writeAt_;
+  }
+}
+
+void RingTransport::flush() {
+  if (!out_) return;
+  if (framing_ == Framing::kFramed)
+    endFrame();
+  else
+    checkSize(0);
+  if (wBase_ > writeAt_) isRoomThere(0);  // not after the end
+  publish();
+  if (carried_) awaitRoom(out_->core.size);
+  openWindow();
+  sent_ = 0;
+  sendDeadline_.reset();
+}
+
+}  // namespace lanecall
