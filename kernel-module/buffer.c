@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A ring's bytes: single pages for the device, one span for the kernel.
+ * A ring's bytes: single pages for the device, one span for the kernel. Or a
+ * stretch of card memory, which is both as it is.
  *
  * Nothing larger than a page is asked of the allocator, so that a fragmented
  * machine can still open a channel. The pages may be non-coherent: they are
@@ -61,9 +62,17 @@ int lanecall_buffer_alloc(struct device *dev, struct lanecall_buffer *buffer,
 	return buffer->data ? 0 : -ENOMEM;
 }
 
+/* A ring in card memory, which the caller keeps mapped. */
+void lanecall_buffer_place(struct lanecall_buffer *buffer, void *data,
+			   u32 bytes)
+{
+	buffer->bytes = bytes;
+	buffer->data = data;
+}
+
 void lanecall_buffer_free(struct device *dev, struct lanecall_buffer *buffer)
 {
-	if (buffer->data)
+	if (buffer->pages && buffer->data)
 		vunmap(buffer->data);
 	while (buffer->page_count) {
 		unsigned int i = --buffer->page_count;
@@ -76,13 +85,16 @@ void lanecall_buffer_free(struct device *dev, struct lanecall_buffer *buffer)
 	memset(buffer, 0, sizeof(*buffer));
 }
 
-/* Call sync for [offset, offset + length) of the ring, page by page. */
+/*
+ * Call sync for [offset, offset + length) of the ring, page by page. Card memory
+ * has no processor's cache in front of it.
+ */
 static void buffer_sync(struct device *dev, const struct lanecall_buffer *buffer,
 			u32 offset, u32 length,
 			void (*sync)(struct device *dev, dma_addr_t address,
 				     size_t bytes, enum dma_data_direction dir))
 {
-	while (length) {
+	while (buffer->addresses && length) {
 		u32 inside = offset_in_page(offset);
 		u32 part = min_t(u32, length, PAGE_SIZE - inside);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A channel's life: its index page from open, its rings from first use, and the
- * end of both.
+ * A channel's life: its index page from open, its rings (rings.c) from first
+ * use, and the end of both.
  */
 #include <linux/dma-mapping.h>
 #include <linux/log2.h>
@@ -31,6 +31,40 @@ static u32 default_ring_size(const struct lanecall_geometry *geo)
 		       1U << geo->ring_shift_min, 1U << geo->ring_shift_max);
 }
 
+/*
+ * The index page; zeroed. If programs may share memory with the device, a page
+ * that can be mapped, and nothing else with it.
+ */
+static int alloc_index(struct lanecall_channel *ch)
+{
+	struct device *dev = dma_device(ch);
+
+	if (lanecall_mapping_is_possible(ch->ldev)) {
+		ch->index_page = dma_alloc_pages(dev, PAGE_SIZE,
+						 &ch->index_address,
+						 DMA_BIDIRECTIONAL, GFP_KERNEL);
+		if (ch->index_page)
+			ch->index = page_address(ch->index_page);
+	} else {
+		ch->index = dma_alloc_coherent(dev, LANECALL_INDEX_BYTES,
+					       &ch->index_address, GFP_KERNEL);
+	}
+	return ch->index ? 0 : -ENOMEM;
+}
+
+static void free_index(struct lanecall_channel *ch,
+		       struct lanecall_index_page *index)
+{
+	struct device *dev = dma_device(ch);
+
+	if (ch->index_page)
+		dma_free_pages(dev, PAGE_SIZE, ch->index_page,
+			       ch->index_address, DMA_BIDIRECTIONAL);
+	else
+		dma_free_coherent(dev, LANECALL_INDEX_BYTES, index,
+				  ch->index_address);
+}
+
 /**
  * lanecall_channel_create() - a channel with an index page and no rings
  * @slot: where it will sit; the device's lock is held and it is online
@@ -52,11 +86,10 @@ struct lanecall_channel *lanecall_channel_create(struct lanecall_slot *slot)
 	ch->ldev = ldev;
 	ch->slot = slot;
 	ch->generation = ldev->generation;
+	ch->features = ldev->features;
 	ch->tx_bytes = default_ring_size(&ldev->geo);
 	ch->rx_bytes = ch->tx_bytes;
-	ch->index = dma_alloc_coherent(dma_device(ch), LANECALL_INDEX_BYTES,
-				       &ch->index_address, GFP_KERNEL);
-	if (!ch->index) {
+	if (alloc_index(ch)) {
 		kfree(ch);
 		return ERR_PTR(-ENOMEM);
 	}
@@ -69,6 +102,8 @@ static void channel_free(struct kref *ref)
 	struct lanecall_channel *ch =
 		container_of(ref, struct lanecall_channel, ref);
 
+	if (ch->dummy)
+		__free_page(ch->dummy);
 	put_device(&ch->ldev->dev);
 	kfree(ch);
 }
@@ -78,23 +113,12 @@ void lanecall_channel_put(struct lanecall_channel *ch)
 	kref_put(&ch->ref, channel_free);
 }
 
-static void free_rings(struct lanecall_channel *ch)
-{
-	struct device *dev = dma_device(ch);
-
-	lanecall_buffer_free(dev, &ch->tx);
-	lanecall_buffer_free(dev, &ch->rx);
-	if (ch->tables)
-		dma_free_coherent(dev, ch->tables_bytes, ch->tables,
-				  ch->tables_address);
-	ch->tables = NULL;
-}
-
 /**
  * lanecall_channel_detach() - take the channel's memory away
  * @ch: out of the device's reach; the device's lock is held
  *
- * Sleepers wake with an error; calls in the middle of a copy finish it first.
+ * Sleepers wake with an error; calls in the middle of a copy finish it first. A
+ * program that has mapped keeps its pages of host memory, without the device.
  */
 void lanecall_channel_detach(struct lanecall_channel *ch)
 {
@@ -112,9 +136,9 @@ void lanecall_channel_detach(struct lanecall_channel *ch)
 	spin_lock(&ch->look);
 	ch->index = NULL;
 	spin_unlock(&ch->look);
-	free_rings(ch);
-	dma_free_coherent(dma_device(ch), LANECALL_INDEX_BYTES, index,
-			  ch->index_address);
+	lanecall_mapping_revoke(ch);
+	lanecall_rings_free(ch);
+	free_index(ch, index);
 	mutex_unlock(&ch->writer);
 	mutex_unlock(&ch->reader);
 	mutex_unlock(&ch->setup);
@@ -180,95 +204,39 @@ int lanecall_channel_wait_open(struct lanecall_channel *ch)
 	return lanecall_status_errno(word);
 }
 
-static int alloc_rings(struct lanecall_channel *ch)
+/* In this state, is the device to speak next: the outcome of OPEN, of ATTACH? */
+static bool is_devices_turn(const struct lanecall_channel *ch, u32 state)
 {
-	struct device *dev = dma_device(ch);
-	unsigned int i, tx_pages;
-	int err;
-
-	err = lanecall_buffer_alloc(dev, &ch->tx, ch->tx_bytes, DMA_TO_DEVICE);
-	if (err)
-		return err;
-	err = lanecall_buffer_alloc(dev, &ch->rx, ch->rx_bytes, DMA_FROM_DEVICE);
-	if (err)
-		return err;
-	tx_pages = ch->tx.page_count;
-	ch->tables_bytes = (tx_pages + ch->rx.page_count) * sizeof(*ch->tables);
-	ch->tables = dma_alloc_coherent(dev, ch->tables_bytes,
-					&ch->tables_address, GFP_KERNEL);
-	if (!ch->tables)
-		return -ENOMEM;
-	for (i = 0; i < tx_pages; i++)
-		ch->tables[i] = cpu_to_le64(ch->tx.addresses[i]);
-	for (i = 0; i < ch->rx.page_count; i++)
-		ch->tables[tx_pages + i] = cpu_to_le64(ch->rx.addresses[i]);
-	return 0;
+	return state == LANECALL_CONNECTING ||
+	       (state == LANECALL_READY && READ_ONCE(ch->attach_sent));
 }
 
-static void send_attach(struct lanecall_channel *ch)
-{
-	struct lanecall_slot *slot = ch->slot;
-	dma_addr_t rx_table = ch->tables_address +
-			      ch->tx.page_count * sizeof(*ch->tables);
-
-	lanecall_slot_write64(slot, LANECALL_CH_TX_TABLE_LO, ch->tables_address);
-	lanecall_slot_write64(slot, LANECALL_CH_RX_TABLE_LO, rx_table);
-	lanecall_slot_write(slot, LANECALL_CH_TX_SHIFT, ilog2(ch->tx_bytes));
-	lanecall_slot_write(slot, LANECALL_CH_RX_SHIFT, ilog2(ch->rx_bytes));
-	lanecall_slot_write(slot, LANECALL_CH_PAGE_SHIFT, PAGE_SHIFT);
-	lanecall_slot_write(slot, LANECALL_CH_COMMAND, LANECALL_CMD_ATTACH);
-}
-
-/* Rings for a READY channel. Holds setup. */
-static int attach(struct lanecall_channel *ch)
-{
-	int err = alloc_rings(ch);
-
-	if (err) {
-		free_rings(ch);
-		return err;
-	}
-	spin_lock(&ch->look);
-	if (ch->detached || ch->broken) {
-		err = -EIO;
-	} else {
-		lanecall_ring_init(&ch->tx_ring, &ch->index->tx_producer,
-				   &ch->index->tx_consumer, ch->tx_bytes);
-		lanecall_ring_init(&ch->rx_ring, &ch->index->rx_producer,
-				   &ch->index->rx_consumer, ch->rx_bytes);
-		smp_store_release(&ch->attached, true); /* pairs with use() */
-	}
-	spin_unlock(&ch->look);
-	if (err) {
-		free_rings(ch);
-		return err;
-	}
-	send_attach(ch);
-	return 0;
-}
-
-/* Attach if READY and nobody has: 0, also at the end; -EAGAIN: connecting. */
+/*
+ * Attach if READY and nobody has: 0 once rings are there, and at the end; -EAGAIN
+ * while the device has to speak first. One look decides each step: what comes
+ * between two looks may be READY.
+ */
 static int attach_if_ready(struct lanecall_channel *ch)
 {
-	u32 state;
 	int err = 0;
+	u32 word;
 
 	mutex_lock(&ch->setup);
 	ch->used = true;
-	if (!ch->attached) {
-		state = lanecall_channel_state(ch);
-		if (state == LANECALL_READY)
-			err = attach(ch);
-		else if (state == LANECALL_CONNECTING)
-			err = -EAGAIN;
+	lanecall_channel_status(ch, &word);
+	if (!ch->attach_sent && LANECALL_STATE(word) == LANECALL_READY) {
+		err = lanecall_rings_attach(ch, word & LANECALL_IN_CARD);
+		lanecall_channel_status(ch, &word);
 	}
+	if (!err && is_devices_turn(ch, LANECALL_STATE(word)))
+		err = -EAGAIN;
 	mutex_unlock(&ch->setup);
 	return err;
 }
 
-static bool is_connecting(struct lanecall_channel *ch)
+static bool can_go_on(struct lanecall_channel *ch)
 {
-	return lanecall_channel_state(ch) == LANECALL_CONNECTING;
+	return !is_devices_turn(ch, lanecall_channel_state(ch));
 }
 
 /* Memory will never say how a stillborn channel's open came out. */
@@ -287,23 +255,23 @@ static void break_if_stillborn(struct lanecall_channel *ch)
 /**
  * lanecall_channel_use() - make sure that bytes can move, or never will
  * @ch: the channel
- * @nonblock: do not wait for the connection
+ * @nonblock: do not wait for the device
  *
  * Return: 0 with rings attached or the channel at its end; -EAGAIN while it
- * connects; -ERESTARTSYS; -ENOMEM.
+ * connects or attaches; -ERESTARTSYS; -ENOMEM.
  */
 int lanecall_channel_use(struct lanecall_channel *ch, bool nonblock)
 {
 	int err;
 
-	if (smp_load_acquire(&ch->attached)) /* pairs with attach() */
+	if (smp_load_acquire(&ch->attached)) /* pairs with init_rings() */
 		return 0;
 	while ((err = attach_if_ready(ch)) == -EAGAIN) {
 		break_if_stillborn(ch);
 		if (nonblock)
 			break;
 		err = wait_event_interruptible(ch->slot->wait,
-					       !is_connecting(ch));
+					       can_go_on(ch));
 		if (err)
 			break;
 	}

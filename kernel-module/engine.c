@@ -125,6 +125,17 @@ static int lanecall_engine_reset(void __iomem *regs)
 	return status == LANECALL_ALL_ONES ? -ENODEV : 0;
 }
 
+/* Of what the device offers, what this module knows and can use. */
+static u64 acceptable_features(struct lanecall_device *ldev)
+{
+	u64 offered = readl(ldev->regs + LANECALL_REG_FEATURES_LO);
+	u64 known = 0;
+
+	if (ldev->card)
+		known |= LANECALL_FEATURE_CARD_RINGS;
+	return offered & known;
+}
+
 static int lanecall_engine_enable(struct lanecall_device *ldev)
 {
 	struct lanecall_geometry geo;
@@ -144,9 +155,11 @@ static int lanecall_engine_enable(struct lanecall_device *ldev)
 		return err;
 	/* Not before: an engine left running has rings that are long freed. */
 	pci_set_master(ldev->pdev);
-	/* No feature is used yet. */
-	writel(0, ldev->regs + LANECALL_REG_ACCEPTED_LO);
-	writel(0, ldev->regs + LANECALL_REG_ACCEPTED_HI);
+	ldev->features = acceptable_features(ldev);
+	writel(lower_32_bits(ldev->features),
+	       ldev->regs + LANECALL_REG_ACCEPTED_LO);
+	writel(upper_32_bits(ldev->features),
+	       ldev->regs + LANECALL_REG_ACCEPTED_HI);
 	writel(LANECALL_CONTROL_ENABLE, ldev->regs + LANECALL_REG_CONTROL);
 	status = readl(ldev->regs + LANECALL_REG_STATUS);
 	if (status == LANECALL_ALL_ONES || !(status & LANECALL_STATUS_ENABLED)) {

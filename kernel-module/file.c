@@ -25,6 +25,7 @@ static int lanecall_open(struct inode *inode, struct file *file)
 		return err;
 	}
 	file->private_data = ch;
+	lanecall_mapping_init(ch, file);
 	file->f_mode |= FMODE_NOWAIT;
 	return stream_open(inode, file);
 }
@@ -61,6 +62,11 @@ static __poll_t lanecall_poll(struct file *file, poll_table *wait)
 	return lanecall_stream_poll(ch);
 }
 
+static int lanecall_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	return lanecall_mapping_mmap(file->private_data, vma);
+}
+
 static int lanecall_fsync(struct file *file, loff_t start, loff_t end,
 			  int datasync)
 {
@@ -77,6 +83,7 @@ static int ioctl_info(struct lanecall_channel *ch, void __user *arg)
 		.ring_bytes_min = 1U << ldev->geo.ring_shift_min,
 		.ring_bytes_max = 1U << ldev->geo.ring_shift_max,
 		.generation = ch->generation,
+		.features = ch->features,
 	};
 
 	if (READ_ONCE(ch->detached))
@@ -111,6 +118,17 @@ static int ioctl_status(struct lanecall_channel *ch, void __user *arg)
 	return copy_to_user(arg, &status, sizeof(status)) ? -EFAULT : 0;
 }
 
+static int ioctl_map(struct lanecall_channel *ch, bool nonblock,
+		     void __user *arg)
+{
+	struct lanecall_mapping mapping;
+	int err = lanecall_mapping_choose(ch, nonblock, &mapping);
+
+	if (err)
+		return err;
+	return copy_to_user(arg, &mapping, sizeof(mapping)) ? -EFAULT : 0;
+}
+
 static long lanecall_ioctl(struct file *file, unsigned int command,
 			   unsigned long arg)
 {
@@ -124,6 +142,8 @@ static long lanecall_ioctl(struct file *file, unsigned int command,
 		return ioctl_set_rings(ch, user);
 	case LANECALL_IOC_STATUS:
 		return ioctl_status(ch, user);
+	case LANECALL_IOC_MAP:
+		return ioctl_map(ch, file->f_flags & O_NONBLOCK, user);
 	default:
 		return -ENOTTY;
 	}
@@ -136,6 +156,7 @@ const struct file_operations lanecall_fops = {
 	.read_iter = lanecall_read_iter,
 	.write_iter = lanecall_write_iter,
 	.poll = lanecall_poll,
+	.mmap = lanecall_mmap,
 	.fsync = lanecall_fsync,
 	.unlocked_ioctl = lanecall_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,

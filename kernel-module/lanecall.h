@@ -12,6 +12,10 @@
  *   only wakes whoever waits at a slot; each waiter looks at memory itself.
  * - Everything the device says is a claim, checked by a predicate. A channel
  *   that was lied to is broken: its owner gets EIO and the slot is closed.
+ * - A channel's rings lie in host memory or in the card's (BAR 4), as the device
+ *   decides. A program may map them (mapping.c); from then on nothing that the
+ *   index page says is the device's word alone: it may cost that program its
+ *   channel, but never decides when memory is freed.
  * - When the device stops (unbind, reset, suspend, removal) every channel is
  *   detached: its memory goes, its descriptors say EIO for ever, and the slots
  *   are free for new opens once the device is back.
@@ -20,7 +24,8 @@
  *   lanecall_device.lock    which channel is in which slot, slots' closing
  *                           phases, whether the engine is online, and writes
  *                           of commands. Never held while waiting for a peer.
- *   lanecall_channel.setup  attaching rings, ring sizes, detaching.
+ *   mmap_lock               of a program that maps, or touches what it mapped.
+ *   lanecall_channel.setup  attaching rings, ring sizes, mapping, detaching.
  *   lanecall_channel.reader the right to take bytes out of RX: held while
  *                           copying, with page faults disabled, never over a
  *                           sleep, so that detaching is never held up.
@@ -31,7 +36,8 @@
  *                           so want_head and want_tail never move backwards.
  * Whoever holds reader, writer, setup or the device's lock, and has seen that
  * the channel is not detached, may use rings' memory and the registers:
- * detaching takes them all. The interrupt handler takes none of these.
+ * detaching takes them all. The interrupt handler takes none of these. Nobody
+ * touches a program's memory, faulting, while holding one of them.
  */
 #ifndef LANECALL_MODULE_H
 #define LANECALL_MODULE_H
@@ -39,6 +45,7 @@
 #include <linux/atomic.h>
 #include <linux/cdev.h>
 #include <linux/device.h>
+#include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
@@ -107,6 +114,8 @@ struct lanecall_device {
 	struct cdev cdev;
 	struct pci_dev *pdev; /* used only while online, and in probe/remove */
 	void __iomem *regs; /* BAR 2; likewise */
+	void *card; /* BAR 4, write-combining; likewise; NULL: not used */
+	u64 card_bytes;
 	char pci_name[24];
 	struct lanecall_geometry geo;
 	unsigned int slot_count;
@@ -118,9 +127,13 @@ struct lanecall_device {
 	struct mutex lock; /* outermost; see above */
 	bool online; /* under lock */
 	u32 generation; /* under lock */
+	u64 features; /* accepted; under lock */
 };
 
-/* A byte ring in DMA memory, one page at a time, contiguous for the kernel. */
+/*
+ * A byte ring, contiguous for the kernel: in DMA memory, allocated one page at a
+ * time, or (then without pages and addresses) in card memory.
+ */
 struct lanecall_buffer {
 	u32 bytes;
 	unsigned int page_count;
@@ -130,12 +143,20 @@ struct lanecall_buffer {
 	void *data;
 };
 
+/* struct lanecall_places, as numbers and checked. */
+struct lanecall_placement {
+	u64 index;
+	u64 tx;
+	u64 rx;
+};
+
 /* Counted by ref: one for the file, one for the slot. */
 struct lanecall_channel {
 	struct kref ref;
 	struct lanecall_device *ldev; /* holds a reference */
 	struct lanecall_slot *slot;
 	u32 generation; /* of the device when this was opened */
+	u64 features; /* likewise */
 
 	struct mutex setup; /* attaching, detaching; see above */
 	u32 tx_bytes; /* chosen sizes; under setup */
@@ -146,6 +167,10 @@ struct lanecall_channel {
 	__le64 *tables; /* TX's page table, then RX's */
 	dma_addr_t tables_address;
 	size_t tables_bytes;
+	struct page *index_page; /* NULL: index cannot be mapped */
+	struct page *dummy; /* what stands in for BARs once detached */
+	struct address_space mapping; /* of this open file alone */
+	bool revoked; /* no BAR is mapped any more; under setup */
 
 	struct mutex reader; /* RX's consumer; see above */
 	struct mutex writer; /* TX's producer; see above */
@@ -155,11 +180,15 @@ struct lanecall_channel {
 	dma_addr_t index_address;
 	bool detached; /* the device was stopped */
 	bool broken; /* the device lied */
-	bool attached; /* rings are there */
 	bool started; /* a status other than CLOSED was seen */
+	bool attach_sent; /* set under setup, too */
+	bool in_card; /* where the rings lie; chosen with attach_sent */
+	bool attached; /* rings are there: RUNNING was seen */
+	bool mapped; /* the program moves the bytes; set under all of them */
 	bool close_sent; /* because broken; under lanecall_device.lock */
 	struct lanecall_ring tx_ring;
 	struct lanecall_ring rx_ring;
+	struct lanecall_placement placed; /* if in_card and attached */
 };
 
 /* module.c */
@@ -195,6 +224,20 @@ int lanecall_channel_wait_open(struct lanecall_channel *ch);
 int lanecall_channel_use(struct lanecall_channel *ch, bool nonblock);
 int lanecall_channel_set_sizes(struct lanecall_channel *ch, u32 tx, u32 rx);
 
+/* rings.c: where a channel's bytes are */
+int lanecall_rings_attach(struct lanecall_channel *ch, bool in_card);
+int lanecall_rings_adopt(struct lanecall_channel *ch, bool ended);
+void lanecall_rings_free(struct lanecall_channel *ch);
+
+/* mapping.c: rings in a program's hands */
+bool lanecall_mapping_is_possible(const struct lanecall_device *ldev);
+void lanecall_mapping_init(struct lanecall_channel *ch, struct file *file);
+int lanecall_mapping_choose(struct lanecall_channel *ch, bool nonblock,
+			    struct lanecall_mapping *mapping);
+int lanecall_mapping_mmap(struct lanecall_channel *ch,
+			  struct vm_area_struct *vma);
+void lanecall_mapping_revoke(struct lanecall_channel *ch);
+
 /* status.c: what the device says about a channel */
 int lanecall_channel_look(struct lanecall_channel *ch, u32 *word);
 void lanecall_channel_status(struct lanecall_channel *ch, u32 *word);
@@ -207,6 +250,8 @@ void lanecall_channel_break_locked(struct lanecall_channel *ch,
 /* buffer.c */
 int lanecall_buffer_alloc(struct device *dev, struct lanecall_buffer *buffer,
 			  u32 bytes, enum dma_data_direction direction);
+void lanecall_buffer_place(struct lanecall_buffer *buffer, void *data,
+			   u32 bytes);
 void lanecall_buffer_free(struct device *dev, struct lanecall_buffer *buffer);
 u32 lanecall_buffer_copy_in(struct device *dev, struct lanecall_buffer *buffer,
 			    u32 index, u32 bytes, struct iov_iter *from);

@@ -8,6 +8,7 @@
  */
 #include <linux/dma-mapping.h>
 #include <linux/interrupt.h>
+#include <linux/io.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
@@ -208,6 +209,40 @@ static bool has_engine(struct pci_dev *pdev)
 	       pci_resource_len(pdev, LANECALL_BAR_REGS) >= SZ_4K;
 }
 
+static bool has_card_memory(struct pci_dev *pdev)
+{
+	const unsigned long wanted = IORESOURCE_MEM | IORESOURCE_MEM_64;
+
+	return (pci_resource_flags(pdev, LANECALL_BAR_CARD) & wanted) == wanted &&
+	       pci_resource_len(pdev, LANECALL_BAR_CARD) >= PAGE_SIZE;
+}
+
+/*
+ * All of BAR 4, if there is one, write-combining: bytes go out in bursts, and
+ * ring.h has the fences. The kernel's attribute is also that of programs'
+ * mappings.
+ */
+static int map_card(struct pci_dev *pdev, struct lanecall_device *ldev)
+{
+	resource_size_t start = pci_resource_start(pdev, LANECALL_BAR_CARD);
+	resource_size_t bytes = pci_resource_len(pdev, LANECALL_BAR_CARD);
+	void *card;
+
+	if (!has_card_memory(pdev))
+		return 0;
+	if (!devm_request_mem_region(&pdev->dev, start, bytes, LANECALL_NAME))
+		return dev_err_probe(&pdev->dev, -EBUSY,
+				     "card memory at %pa is in use by another driver\n",
+				     &start);
+	card = devm_memremap(&pdev->dev, start, bytes, MEMREMAP_WC);
+	if (IS_ERR(card))
+		return dev_err_probe(&pdev->dev, PTR_ERR(card),
+				     "cannot map card memory\n");
+	ldev->card = card;
+	ldev->card_bytes = bytes;
+	return 0;
+}
+
 static int lanecall_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct lanecall_geometry geo;
@@ -238,6 +273,9 @@ static int lanecall_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (IS_ERR(ldev))
 		return PTR_ERR(ldev);
 	pci_set_drvdata(pdev, ldev);
+	err = map_card(pdev, ldev);
+	if (err)
+		return err;
 	err = lanecall_setup_interrupts(ldev);
 	if (err)
 		return err;

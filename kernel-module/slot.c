@@ -51,20 +51,23 @@ void lanecall_slot_vacate(struct lanecall_slot *slot)
 /*
  * Has the device let go of the channel's memory? A status word of CLOSED says
  * so, unless the device has not written the word at all yet; then, and when it
- * never could (the index page's address was no good), the register knows.
+ * never could (the index page's address was no good), the register knows. It
+ * alone is asked where a program can write to the page. (What the device wrote
+ * to memory before it answers a read arrives before the answer.)
  */
 static bool slot_is_closed(struct lanecall_slot *slot)
 {
 	struct lanecall_channel *ch = slot->channel;
-	bool closed, started;
+	bool closed, believed;
 
 	spin_lock(&ch->look);
-	closed = lanecall_get32(&ch->index->status) == LANECALL_CLOSED;
-	started = ch->started;
+	closed = ch->mapped ||
+		 lanecall_get32(&ch->index->status) == LANECALL_CLOSED;
+	believed = ch->started && !ch->mapped;
 	spin_unlock(&ch->look);
 	lanecall_rmb(); /* nothing of the channel is touched before this look */
 	return closed &&
-	       (started || lanecall_slot_status(slot) == LANECALL_CLOSED);
+	       (believed || lanecall_slot_status(slot) == LANECALL_CLOSED);
 }
 
 /* Go on closing as far as the device and the clock allow. */
@@ -101,7 +104,11 @@ static void slot_advance(struct lanecall_slot *slot)
 	queue_delayed_work(system_wq, &slot->reap, slot->deadline - jiffies);
 }
 
-/* A channel whose device lied is closed at once, though its file is open. */
+/*
+ * A channel whose device lied is closed at once, though its file is open. After
+ * that its card memory may be another channel's: nobody is left in the middle of
+ * a copy, or with pages of it.
+ */
 static void slot_close_broken(struct lanecall_slot *slot)
 {
 	struct lanecall_channel *ch = slot->channel;
@@ -109,8 +116,13 @@ static void slot_close_broken(struct lanecall_slot *slot)
 	if (!READ_ONCE(ch->broken) || ch->close_sent)
 		return;
 	mutex_lock(&ch->setup); /* not between ATTACH's registers */
+	mutex_lock(&ch->reader);
+	mutex_lock(&ch->writer);
+	lanecall_mapping_revoke(ch);
 	ch->close_sent = true;
 	lanecall_slot_write(slot, LANECALL_CH_COMMAND, LANECALL_CMD_CLOSE);
+	mutex_unlock(&ch->writer);
+	mutex_unlock(&ch->reader);
 	mutex_unlock(&ch->setup);
 }
 
@@ -156,7 +168,9 @@ static struct lanecall_channel *slot_open(struct lanecall_device *ldev)
 	slot->channel = ch;
 	lanecall_slot_write64(slot, LANECALL_CH_INDEX_LO, ch->index_address);
 	lanecall_slot_write(slot, LANECALL_CH_VECTOR, slot->vector);
-	lanecall_slot_write(slot, LANECALL_CH_FLAGS, 0);
+	lanecall_slot_write(slot, LANECALL_CH_FLAGS,
+			    ch->features & LANECALL_FEATURE_CARD_RINGS ?
+				    LANECALL_CHF_IN_CARD : 0);
 	lanecall_slot_write(slot, LANECALL_CH_COMMAND, LANECALL_CMD_OPEN);
 	return ch;
 }

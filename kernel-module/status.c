@@ -7,10 +7,40 @@
 
 #include "lanecall.h"
 
-/* A word that the device could mean: a known state, any error, no other bit. */
-static bool is_valid_status(u32 word)
+#define STATUS_BITS 0x00ff00ffU /* state and error */
+
+/* Could the device place this channel's rings in card memory, and say so now? */
+static bool may_be_in_card(const struct lanecall_channel *ch, u32 state)
 {
-	return LANECALL_STATE(word) <= LANECALL_ENDED && !(word & 0xff00ff00);
+	return ch->features & LANECALL_FEATURE_CARD_RINGS &&
+	       state >= LANECALL_READY && state <= LANECALL_ENDED;
+}
+
+/* A word that the device could mean: a known state, any error, no other bit. */
+static bool is_valid_status(const struct lanecall_channel *ch, u32 word)
+{
+	u32 state = LANECALL_STATE(word);
+	u32 bits = STATUS_BITS;
+
+	if (may_be_in_card(ch, state))
+		bits |= LANECALL_IN_CARD;
+	return state <= LANECALL_ENDED && !(word & ~bits);
+}
+
+/* The rings cannot move once they were attached. */
+static bool is_elsewhere(const struct lanecall_channel *ch, u32 word)
+{
+	return ch->attach_sent && LANECALL_STATE(word) == LANECALL_RUNNING &&
+	       !(word & LANECALL_IN_CARD) == ch->in_card;
+}
+
+/* Does this word say that rings are in use, for the first time? */
+static bool brings_rings(const struct lanecall_channel *ch, u32 word)
+{
+	u32 state = LANECALL_STATE(word);
+
+	return ch->attach_sent && !ch->attached &&
+	       (state == LANECALL_RUNNING || state == LANECALL_ENDED);
 }
 
 /* States that only a driver's command leads to. */
@@ -53,7 +83,7 @@ int lanecall_channel_look(struct lanecall_channel *ch, u32 *word)
 		return -EIO;
 	*word = lanecall_get32(&ch->index->status);
 	lanecall_rmb(); /* pairs with the device's: status last */
-	if (!is_valid_status(*word)) {
+	if (!is_valid_status(ch, *word) || is_elsewhere(ch, *word)) {
 		lanecall_channel_break_locked(ch, "impossible status");
 		return -EIO;
 	}
@@ -64,6 +94,11 @@ int lanecall_channel_look(struct lanecall_channel *ch, u32 *word)
 	ch->started = true;
 	if (is_unasked(LANECALL_STATE(*word))) {
 		lanecall_channel_break_locked(ch, "closed without being asked");
+		return -EIO;
+	}
+	if (brings_rings(ch, *word) &&
+	    lanecall_rings_adopt(ch, LANECALL_STATE(*word) == LANECALL_ENDED)) {
+		lanecall_channel_break_locked(ch, "impossible place of rings");
 		return -EIO;
 	}
 	return 0;

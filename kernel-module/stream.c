@@ -23,6 +23,37 @@ static struct device *dma_device(struct lanecall_channel *ch)
 
 /* ---- Looks, under the look lock ------------------------------------------ */
 
+/*
+ * The same question for a channel whose bytes a program moves: both indices are
+ * in the page. No verdict is passed on them: between the two fetches the program
+ * may have moved its own. Whatever does not look empty (full) is worth its look.
+ */
+static s64 mapped_rx_bytes(const struct lanecall_ring *ring)
+{
+	u32 tail = lanecall_get32(&ring->consumer->tail);
+	u32 head = lanecall_get32(&ring->producer->head);
+
+	if (head == tail) {
+		lanecall_put32(&ring->consumer->want_head, head);
+		lanecall_mb(); /* pairs with the mb of publish */
+		head = lanecall_get32(&ring->producer->head);
+	}
+	return head != tail;
+}
+
+static s64 mapped_tx_room(const struct lanecall_ring *ring)
+{
+	u32 head = lanecall_get32(&ring->producer->head);
+	u32 tail = lanecall_get32(&ring->consumer->tail);
+
+	if (head - tail == ring->size) {
+		lanecall_put32(&ring->producer->want_tail, tail);
+		lanecall_mb(); /* pairs with the mb of release */
+		tail = lanecall_get32(&ring->consumer->tail);
+	}
+	return head - tail != ring->size;
+}
+
 /* Bytes in RX; asks to be told of more if there are none. Or -EIO. */
 static s64 rx_bytes(struct lanecall_channel *ch)
 {
@@ -30,6 +61,8 @@ static s64 rx_bytes(struct lanecall_channel *ch)
 
 	if (!ch->attached)
 		return 0;
+	if (ch->mapped)
+		return mapped_rx_bytes(&ch->rx_ring);
 	bytes = lanecall_ring_look(&ch->rx_ring);
 	if (!bytes)
 		bytes = lanecall_ring_arm(&ch->rx_ring);
@@ -84,26 +117,53 @@ static s64 look_tx(struct lanecall_channel *ch)
 		return lanecall_status_write_errno(ch, word);
 	if (!ch->attached || LANECALL_STATE(word) != LANECALL_RUNNING)
 		return 0;
+	if (ch->mapped)
+		return mapped_tx_room(&ch->tx_ring);
 	room = tx_room(ch, false);
 	return room ?: tx_room(ch, true);
+}
+
+/* Up to where the device has taken TX; asks to be told of more. Or -EIO. */
+static int taken_by_now(struct lanecall_channel *ch, u32 *tail)
+{
+	struct lanecall_ring *ring = &ch->tx_ring;
+
+	if (!ch->mapped) {
+		s64 room = tx_room(ch, true);
+
+		*tail = ring->other;
+		return min_t(s64, room, 0);
+	}
+	lanecall_put32(&ring->producer->want_tail,
+		       lanecall_get32(&ring->consumer->tail));
+	lanecall_mb(); /* pairs with the mb of release */
+	*tail = lanecall_get32(&ring->consumer->tail);
+	return 0;
 }
 
 /* 1: the device has taken everything before target; 0: not yet; or an error. */
 static int look_taken(struct lanecall_channel *ch, u32 target)
 {
-	u32 word;
-	s64 room = lanecall_channel_look(ch, &word);
+	u32 word, tail;
+	int err = lanecall_channel_look(ch, &word);
 
-	if (room)
-		return room;
-	room = tx_room(ch, true);
-	if (room < 0)
-		return room;
-	if ((s32)(ch->tx_ring.other - target) >= 0)
+	if (!err)
+		err = taken_by_now(ch, &tail);
+	if (err)
+		return err;
+	if ((s32)(tail - target) >= 0)
 		return 1;
 	if (LANECALL_STATE(word) == LANECALL_ENDED)
 		return lanecall_status_write_errno(ch, word);
 	return 0;
+}
+
+/* Why read and write may not touch the rings, or 0. */
+static int not_ours(const struct lanecall_channel *ch)
+{
+	if (ch->detached || ch->broken)
+		return -EIO;
+	return ch->mapped ? -EBUSY : 0;
 }
 
 static s64 rx_now(struct lanecall_channel *ch)
@@ -111,7 +171,7 @@ static s64 rx_now(struct lanecall_channel *ch)
 	s64 result;
 
 	spin_lock(&ch->look);
-	result = look_rx(ch);
+	result = not_ours(ch) ?: look_rx(ch);
 	spin_unlock(&ch->look);
 	return result;
 }
@@ -121,7 +181,7 @@ static s64 tx_now(struct lanecall_channel *ch)
 	s64 result;
 
 	spin_lock(&ch->look);
-	result = look_tx(ch);
+	result = not_ours(ch) ?: look_tx(ch);
 	spin_unlock(&ch->look);
 	return result;
 }
@@ -354,6 +414,23 @@ __poll_t lanecall_stream_poll(struct lanecall_channel *ch)
 	return mask;
 }
 
+/* Up to where TX is written by now. */
+static int written_by_now(struct lanecall_channel *ch, u32 *head)
+{
+	const struct lanecall_ring *ring = &ch->tx_ring;
+	int err = 0;
+
+	spin_lock(&ch->look);
+	if (ch->detached || ch->broken)
+		err = -EIO;
+	else if (ch->mapped)
+		*head = lanecall_get32(&ring->producer->head);
+	else
+		*head = ring->own;
+	spin_unlock(&ch->look);
+	return err;
+}
+
 /* fsync: 0 once the device has taken what is written by now, or an error. */
 int lanecall_stream_flush(struct lanecall_channel *ch)
 {
@@ -362,11 +439,11 @@ int lanecall_stream_flush(struct lanecall_channel *ch)
 
 	if (READ_ONCE(ch->detached) || READ_ONCE(ch->broken))
 		return -EIO;
-	if (!smp_load_acquire(&ch->attached)) /* pairs with attach() */
+	if (!smp_load_acquire(&ch->attached)) /* pairs with init_rings() */
 		return 0;
-	spin_lock(&ch->look);
-	target = ch->tx_ring.own;
-	spin_unlock(&ch->look);
+	err = written_by_now(ch, &target);
+	if (err)
+		return err;
 	err = wait_event_interruptible(ch->slot->wait,
 				       (taken = taken_now(ch, target)) != 0);
 	if (err)

@@ -136,10 +136,6 @@ bool all_channels_free(const char* device) {
       [device] { return sysfs_number("channels_in_use", device) == 0; });
 }
 
-namespace {
-
-std::atomic<bool> handled;
-
 bool is_asleep(pid_t thread) {
   std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
   std::string stat;
@@ -147,6 +143,10 @@ bool is_asleep(pid_t thread) {
   auto after_name = stat.rfind(") ");
   return after_name != std::string::npos && stat[after_name + 2] == 'S';
 }
+
+namespace {
+
+std::atomic<bool> handled;
 
 }  // namespace
 
@@ -179,6 +179,13 @@ void with_signal(bool restart, const std::function<void()>& do_it) {
 }
 
 bool signal_was_handled() { return handled; }
+
+bool is_booted_with(const std::string& word) {
+  std::ifstream file("/proc/cmdline");
+  for (std::string each; file >> each;)
+    if (each == word) return true;
+  return false;
+}
 
 bool write_file(const std::string& path, const std::string& text) {
   int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);

@@ -7,6 +7,7 @@
 #include <lanecall/device.h>
 #include <lanecall/driver.h>
 #include <poll.h>
+#include <sys/types.h>
 
 #include <chrono>
 #include <cstdint>
@@ -87,8 +88,14 @@ bool all_channels_free(const char* device = kPeer);
 // a signal that has a handler, with or without SA_RESTART. Keeps errno.
 void with_signal(bool restart, const std::function<void()>& do_it);
 
+// Does this thread (of this program) sleep?
+bool is_asleep(pid_t thread);
+
 // Has that signal's handler run?
 bool signal_was_handled();
+
+// Is this word on the kernel's command line?
+bool is_booted_with(const std::string& word);
 
 // Writes text to a file; true if that worked.
 bool write_file(const std::string& path, const std::string& text);
