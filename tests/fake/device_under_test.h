@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one interface that the contract tests see of a Lanecall device: the fake
 // one in this folder, or QEMU's driven over qtest (tests/device/). It is what a
-// driver has of a PCI device: BAR 2, memory that both reach, and interrupts.
+// driver has of a PCI device: BAR 2, card memory, memory that both reach, and
+// interrupts.
 #ifndef LANECALL_TESTS_DEVICE_UNDER_TEST_H
 #define LANECALL_TESTS_DEVICE_UNDER_TEST_H
 
@@ -11,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +24,9 @@ namespace lanecall::test {
 struct DeviceOptions {
   std::string rpc{};  // "unix:/path" or "tcp:host:port"
   unsigned channels = 64;
-  unsigned vectors = 0;  // 0: the default
+  unsigned vectors = 0;                       // 0: the default
+  std::string card{};                         // "unix:/path"
+  uint64_t card_memory = uint64_t{64} << 20;  // bytes, with card=
 };
 
 // Safe for several threads. What fails in the harness itself (QEMU died) is
@@ -40,6 +44,9 @@ class DeviceUnderTest {
   void write32(uint64_t offset, uint32_t value) { write(offset, 4, value); }
 
   virtual GuestMemory& memory() = 0;
+
+  // BAR 4 as a driver has it mapped; empty if there is none.
+  virtual std::span<unsigned char> cardMemory() { return {}; }
 
   // Bus addresses that are not memory: beyond it, the device's own BAR, ...
   virtual std::vector<uint64_t> notMemory() = 0;

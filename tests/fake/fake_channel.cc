@@ -22,7 +22,7 @@ bool is_aligned(uint64_t address, uint64_t to) {
 }
 
 bool is_writable_register(uint32_t offset) {
-  return offset >= LANECALL_CH_VECTOR && offset <= LANECALL_CH_PAGE_SHIFT;
+  return offset >= LANECALL_CH_VECTOR && offset <= LANECALL_CH_MODERATE_US;
 }
 
 uint32_t errorOf(int error) {
@@ -70,7 +70,8 @@ uint64_t FakeChannel::address(uint32_t low_register) const {
 void FakeChannel::command(uint32_t command) {
   const bool closed = state() == LANECALL_CLOSED;
   if (command == LANECALL_CMD_OPEN && closed) return open();
-  if (command == LANECALL_CMD_ATTACH && state() == LANECALL_READY) {
+  if (command == LANECALL_CMD_ATTACH && state() == LANECALL_READY &&
+      !direct_.placing) {
     return attach();
   }
   if (command == LANECALL_CMD_DRAIN && !closed &&
@@ -99,15 +100,25 @@ void FakeChannel::open() {
   index_ = reinterpret_cast<lanecall_index_page*>(
       host_.memory().at(index, LANECALL_INDEX_BYTES));
   if (!index_) return end(LANECALL_ERR_DMA);
-  if (vector_ >= host_.vectors() || registers_[LANECALL_CH_FLAGS / 4] != 0) {
+  const uint32_t flags =
+      host_.accepted(LANECALL_FEATURE_CARD_RINGS) ? LANECALL_CHF_IN_CARD : 0;
+  if (vector_ >= host_.vectors() ||
+      (registers_[LANECALL_CH_FLAGS / 4] & ~flags) != 0) {
     return end(LANECALL_ERR_PROTOCOL);
   }
   setStatus(LANECALL_CONNECTING);
+  if (!openInCard()) fallBack(LANECALL_ERR_REFUSED);
+}
+
+// It will not be the direct plane.
+void FakeChannel::fallBack(uint32_t error) {
+  leaveCard();
+  if (!host_.server()) return end(error);
   connect();
 }
 
 void FakeChannel::connect() {
-  auto [socket, error] = host_.server().connect();
+  auto [socket, error] = host_.server()->connect();
   if (error == EAGAIN) {
     // A Unix socket whose queue is full gives no event to wait for.
     return host_.retryLater(number_);
@@ -119,7 +130,8 @@ void FakeChannel::connect() {
 }
 
 void FakeChannel::retry() {
-  if (state() == LANECALL_CONNECTING && !socket_.valid()) connect();
+  const bool in_card = direct_.id != 0 || direct_.waiting;
+  if (state() == LANECALL_CONNECTING && !socket_.valid() && !in_card) connect();
 }
 
 void FakeChannel::connected() {
@@ -132,8 +144,12 @@ void FakeChannel::connected() {
 }
 
 void FakeChannel::attach() {
-  int error =
-      attachRing(LANECALL_CH_TX_TABLE_LO, LANECALL_CH_TX_SHIFT, tx_pages_);
+  if (in_card_) return attachInCard();
+  int error = takeModeration();
+  if (!error) {
+    error =
+        attachRing(LANECALL_CH_TX_TABLE_LO, LANECALL_CH_TX_SHIFT, tx_pages_);
+  }
   if (!error) {
     error =
         attachRing(LANECALL_CH_RX_TABLE_LO, LANECALL_CH_RX_SHIFT, rx_pages_);
@@ -149,6 +165,13 @@ void FakeChannel::attach() {
   tx_left_ = held > 0;
   setStatus(LANECALL_RUNNING);
   watchWhatIsNeeded();
+}
+
+int FakeChannel::takeModeration() {
+  const bool on = host_.accepted(LANECALL_FEATURE_MODERATION);
+  moderate_bytes_ = on ? registers_[LANECALL_CH_MODERATE_BYTES / 4] : 0;
+  moderate_us_ = on ? registers_[LANECALL_CH_MODERATE_US / 4] : 0;
+  return moderate_us_ <= LANECALL_MODERATE_US_MAX ? 0 : LANECALL_ERR_PROTOCOL;
 }
 
 // 0, or why the table is refused. The driver may change it at any time, so
@@ -188,6 +211,7 @@ int FakeChannel::attachRing(uint32_t table_register, uint32_t shift_register,
 
 void FakeChannel::drain() {
   if (state() != LANECALL_RUNNING) return close();
+  if (in_card_) return drainInCard();
   const __s64 held = lanecall_ring_look(&tx_);
   if (held < 0) return end(LANECALL_ERR_PROTOCOL);
   if (held == 0) return close();
@@ -198,6 +222,7 @@ void FakeChannel::drain() {
 
 void FakeChannel::doorbell() {
   if (!moving()) return;
+  if (in_card_) return ringServer();
   sendOnce();
   if (state() == LANECALL_RUNNING && rx_full_) {
     const __s64 space = lanecall_ring_space(&rx_);
@@ -261,7 +286,7 @@ FakeChannel::Moved FakeChannel::sendOnce() {
     return sendFailed(errno), Moved::kEnd;
   }
   if (lanecall_ring_release(&tx_, static_cast<uint32_t>(sent))) {
-    host_.raise(vector_);
+    raise();
   }
   held = lanecall_ring_look(&tx_);
   if (held == 0) held = lanecall_ring_arm(&tx_);
@@ -287,7 +312,7 @@ FakeChannel::Moved FakeChannel::receiveOnce(uint32_t error_at_end) {
     return end(errorOf(errno)), Moved::kEnd;
   }
   if (got == 0) return end(error_at_end), Moved::kEnd;
-  const bool tell = lanecall_ring_publish(&rx_, static_cast<uint32_t>(got));
+  const bool wanted = lanecall_ring_publish(&rx_, static_cast<uint32_t>(got));
   if (got == space) {
     // Full: says so before the interrupt, so that whoever is woken by it and
     // makes room knows to ring.
@@ -295,8 +320,29 @@ FakeChannel::Moved FakeChannel::receiveOnce(uint32_t error_at_end) {
     rx_full_ = room == 0;
     if (room < 0) return end(LANECALL_ERR_PROTOCOL), Moved::kEnd;
   }
-  if (tell) host_.raise(vector_);
+  tell(static_cast<uint32_t>(got), wanted);
   return Moved::kSome;
+}
+
+// So many bytes were put into RX; does that pass what the driver waits for? Its
+// interrupt may be held back, but not if nothing more can come.
+void FakeChannel::tell(uint32_t bytes, bool wanted) {
+  if (wanted && !holding_ && moderate_us_ != 0) {
+    holding_ = true;
+    held_ = 0;
+    host_.announceLater(number_, moderate_us_);
+  } else if (wanted && !holding_) {
+    announce();
+  }
+  if (!holding_) return;
+  held_ += bytes;
+  if (rx_full_ || held_ >= moderate_bytes_) announce();
+}
+
+void FakeChannel::announce() {
+  host_.announceLater(number_, 0);
+  holding_ = false;
+  raise();
 }
 
 // What the server had sent before is not lost with the connection. Behind it
@@ -338,24 +384,32 @@ void FakeChannel::close() {
   disconnect();
   setStatus(LANECALL_CLOSED);
   index_ = nullptr;
+  in_card_ = false;
+  if (host_.card()) host_.card()->memory().vacate(number_);
 }
 
 void FakeChannel::setStatus(uint32_t state, uint32_t error) {
   status_ = LANECALL_STATUS_WORD(state, error);
+  if (in_card_ && state != LANECALL_CLOSED) status_ |= LANECALL_IN_CARD;
   if (index_) {
     lanecall_mb();  // after everything it announces
     lanecall_put32(&index_->status, status_);
   }
-  host_.raise(vector_);
+  raise();
 }
 
 void FakeChannel::disconnect() {
   if (socket_.valid()) host_.watch(number_, socket_.get(), 0);
   socket_.reset();
+  host_.announceLater(number_, 0);
+  holding_ = false;
+  leaveCard();
 }
 
 void FakeChannel::reset() {
   disconnect();
+  in_card_ = false;
+  if (host_.card()) host_.card()->memory().vacate(number_);
   registers_.fill(0);
   status_ = LANECALL_CLOSED;
   index_ = nullptr;

@@ -19,14 +19,13 @@ constexpr uint64_t kMemoryBase = 0x10000000;
 constexpr size_t kMemoryBytes = size_t{256} << 20;
 constexpr uint64_t kBarAddress = 0xfe000000;
 
-constexpr uint64_t kFeatures = 0;
 constexpr uint32_t kChannelOffset = 0x1000;
 constexpr uint32_t kChannelStride = 0x80;
 constexpr uint32_t kDoorbellOffset = 0x10000;
 constexpr uint32_t kDoorbellStride = 0x10000;
 
 constexpr uint64_t kQuit = ~uint64_t{0}, kTimer = kQuit - 1;
-constexpr long kRetryNs = 5'000'000;
+constexpr auto kRetryIn = std::chrono::milliseconds(5);
 
 unsigned defaultVectors(unsigned channels) {
   return std::min(channels + 1, 65u);
@@ -52,18 +51,18 @@ bool find(uint64_t offset, uint32_t base, uint32_t stride, size_t count,
 }  // namespace
 
 FakeDevice::FakeDevice(const DeviceOptions& options)
-    : server_(options.rpc),
-      vectors_(options.vectors ? options.vectors
+    : vectors_(options.vectors ? options.vectors
                                : defaultVectors(options.channels)),
       memory_(kMemoryBase, kMemoryBytes),
       interrupts_(vectors_),
-      watches_(options.channels),
+      watches_(2 * options.channels + 1),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
       quit_(eventfd(0, EFD_CLOEXEC)) {
   if (!epoll_.valid() || !timer_.valid() || !quit_.valid()) {
     throw std::system_error(errno, std::generic_category(), "fake device");
   }
+  if (!options.rpc.empty()) server_.emplace(options.rpc);
   for (unsigned i = 0; i < options.channels; ++i) {
     channels_.push_back(std::make_unique<FakeChannel>(channelHost(), i));
   }
@@ -73,7 +72,13 @@ FakeDevice::FakeDevice(const DeviceOptions& options)
   };
   add(quit_, kQuit);
   add(timer_, kTimer);
-  thread_ = std::thread([this] { serveSockets(); });
+  if (!options.card.empty()) {
+    card_ = std::make_unique<FakeCardPort>(
+        static_cast<FakeCardPortHost&>(*this), options.card,
+        options.card_memory, options.channels);
+    card_->connect();  // else the next open does
+  }
+  thread_ = std::thread([this] { serve(); });
 }
 
 FakeDevice::~FakeDevice() {
@@ -84,6 +89,15 @@ FakeDevice::~FakeDevice() {
 std::vector<uint64_t> FakeDevice::notMemory() {
   return {0, kMemoryBase + kMemoryBytes, kBarAddress, uint64_t{1} << 40,
           ~uint64_t{0} << LANECALL_PAGE_SHIFT_MAX};
+}
+
+std::span<unsigned char> FakeDevice::cardMemory() {
+  return card_ ? card_->memory().bytes() : std::span<unsigned char>();
+}
+
+uint64_t FakeDevice::features() const {
+  return LANECALL_FEATURE_MODERATION |
+         (card_ ? LANECALL_FEATURE_CARD_RINGS : 0);
 }
 
 uint64_t FakeDevice::read(uint64_t offset, unsigned width) {
@@ -124,9 +138,9 @@ uint32_t FakeDevice::readDeviceRegister(uint64_t offset) const {
     case LANECALL_REG_VERSION:
       return LANECALL_VERSION;
     case LANECALL_REG_FEATURES_LO:
-      return static_cast<uint32_t>(kFeatures);
+      return static_cast<uint32_t>(features());
     case LANECALL_REG_FEATURES_HI:
-      return static_cast<uint32_t>(kFeatures >> 32);
+      return static_cast<uint32_t>(features() >> 32);
     case LANECALL_REG_ACCEPTED_LO:
       return static_cast<uint32_t>(accepted_);
     case LANECALL_REG_ACCEPTED_HI:
@@ -183,8 +197,8 @@ void FakeDevice::writeDeviceRegister(uint64_t offset, uint32_t value) {
 
 void FakeDevice::enable() {
   control_ = LANECALL_CONTROL_ENABLE;
-  status_ = is_subset(accepted_, kFeatures) ? LANECALL_STATUS_ENABLED
-                                            : LANECALL_STATUS_REFUSED;
+  status_ = is_subset(accepted_, features()) ? LANECALL_STATUS_ENABLED
+                                             : LANECALL_STATUS_REFUSED;
 }
 
 void FakeDevice::resetEngine() {
@@ -200,8 +214,12 @@ void FakeDevice::busReset() {
   resetEngine();
 }
 
-void FakeDevice::watch(unsigned channel, int fd, uint32_t events) {
-  Watch& watch = watches_[channel];
+// ---- Events ----------------------------------------------------------------
+
+// The channels' sockets come first, then their interrupt eventfds, then the
+// card port's socket.
+void FakeDevice::watchSlot(size_t slot, int fd, uint32_t events) {
+  Watch& watch = watches_[slot];
   if (events == 0) {
     if (watch.fd >= 0)
       epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, watch.fd, nullptr);
@@ -212,25 +230,90 @@ void FakeDevice::watch(unsigned channel, int fd, uint32_t events) {
   if (operation == EPOLL_CTL_ADD) ++watch.serial;
   watch.fd = fd;
   epoll_event event{.events = events,
-                    .data = {.u64 = uint64_t{watch.serial} << 32 | channel}};
+                    .data = {.u64 = uint64_t{watch.serial} << 32 | slot}};
   epoll_ctl(epoll_.get(), operation, fd, &event);
 }
 
-void FakeDevice::retryLater(unsigned channel) {
-  retries_.insert(channel);
-  const itimerspec once{.it_interval = {}, .it_value = {0, kRetryNs}};
-  timerfd_settime(timer_.get(), 0, &once, nullptr);
+void FakeDevice::watch(unsigned channel, int fd, uint32_t events) {
+  watchSlot(channel, fd, events);
 }
 
-void FakeDevice::retryAll() {
-  uint64_t expirations;
-  if (::read(timer_.get(), &expirations, sizeof expirations) < 0) return;
-  for (unsigned channel : std::exchange(retries_, {})) {
-    channels_[channel]->retry();
+// The server has this eventfd too. So nothing is ever read of it: the epoll
+// tells, once for each write.
+void FakeDevice::watchInterrupt(unsigned channel, int fd) {
+  watchSlot(channels_.size() + channel, fd,
+            fd < 0 ? 0 : uint32_t{EPOLLIN | EPOLLET});
+}
+
+void FakeDevice::watchCard(int fd) {
+  watchSlot(2 * channels_.size(), fd, fd < 0 ? 0 : uint32_t{EPOLLIN});
+}
+
+void FakeDevice::setTimer(Timer timer, unsigned channel, Clock::duration in) {
+  if (in == Clock::duration::zero()) {
+    due_.erase({timer, channel});
+  } else {
+    due_[{timer, channel}] = Clock::now() + in;
+    armTimer();
   }
 }
 
-void FakeDevice::serveSockets() {
+void FakeDevice::retryLater(unsigned channel) {
+  setTimer(Timer::kRetry, channel, kRetryIn);
+}
+
+void FakeDevice::announceLater(unsigned channel, uint32_t us) {
+  setTimer(Timer::kAnnounce, channel, std::chrono::microseconds(us));
+}
+
+void FakeDevice::setGreetingTimer(int ms) {
+  setTimer(Timer::kGreeting, 0, std::chrono::milliseconds(ms));
+}
+
+// For the earliest that is due; early or needless alarms do no harm.
+void FakeDevice::armTimer() {
+  if (due_.empty()) return;
+  auto first = Clock::time_point::max();
+  for (const auto& [timer, at] : due_) first = std::min(first, at);
+  const auto left = std::max<std::chrono::nanoseconds>(
+      first - Clock::now(), std::chrono::nanoseconds(1));
+  const itimerspec once{
+      .it_interval = {},
+      .it_value = {left.count() / 1'000'000'000, left.count() % 1'000'000'000}};
+  timerfd_settime(timer_.get(), 0, &once, nullptr);
+}
+
+void FakeDevice::serveTimers() {
+  uint64_t expirations;
+  if (::read(timer_.get(), &expirations, sizeof expirations) < 0) return;
+  const auto now = Clock::now();
+  for (auto it = due_.begin(); it != due_.end();) {
+    if (it->second > now) {
+      ++it;
+      continue;
+    }
+    const auto [timer, channel] = it->first;
+    due_.erase(it);
+    if (timer == Timer::kRetry) channels_[channel]->retry();
+    if (timer == Timer::kAnnounce) channels_[channel]->announce();
+    if (timer == Timer::kGreeting) card_->greetingTimedOut();
+    it = due_.begin();  // whoever was called may have set some
+  }
+  armTimer();
+}
+
+void FakeDevice::serveSlot(size_t slot) {
+  const size_t n = channels_.size();
+  if (slot < n) {
+    channels_[slot]->socketReady();
+  } else if (slot < 2 * n) {
+    channels_[slot - n]->raise();
+  } else {
+    card_->socketReady();
+  }
+}
+
+void FakeDevice::serve() {
   std::array<epoll_event, 64> events;
   for (;;) {
     const int n = epoll_wait(epoll_.get(), events.data(), events.size(), -1);
@@ -239,16 +322,31 @@ void FakeDevice::serveSockets() {
       const uint64_t key = events[i].data.u64;
       if (key == kQuit) return;
       if (key == kTimer) {
-        retryAll();
+        serveTimers();
         continue;
       }
-      const auto channel = static_cast<uint32_t>(key);
-      const Watch& watch = watches_[channel];
-      if (watch.fd >= 0 && watch.serial == key >> 32) {
-        channels_[channel]->socketReady();
-      }
+      const auto slot = static_cast<uint32_t>(key);
+      const Watch& watch = watches_[slot];
+      if (watch.fd >= 0 && watch.serial == key >> 32) serveSlot(slot);
     }
   }
+}
+
+// ---- The card port ---------------------------------------------------------
+
+void FakeDevice::sessionBegins() {
+  for (auto& channel : channels_) channel->sessionBegins();
+}
+
+void FakeDevice::sessionEnds() {
+  for (auto& channel : channels_) channel->sessionEnds();
+}
+
+const char* FakeDevice::frameArrives(const lanecall_card_frame& frame) {
+  for (auto& channel : channels_) {
+    if (channel->is(frame.channel)) return channel->frameArrives(frame);
+  }
+  return nullptr;  // late: the id is closed
 }
 
 }  // namespace lanecall::test

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The server's address as the device's rpc= property names it, and connections
-// to it that never block.
+// A server's address as the device's rpc= and card= properties name it, and
+// connections to it that never block.
 #ifndef LANECALL_TESTS_SERVER_ADDRESS_H
 #define LANECALL_TESTS_SERVER_ADDRESS_H
 
@@ -14,7 +14,8 @@ namespace lanecall::test {
 class ServerAddress {
  public:
   // "unix:/path" or "tcp:a.b.c.d:port"; throws std::invalid_argument.
-  explicit ServerAddress(const std::string& rpc);
+  // A socket of packets can only be a Unix one.
+  explicit ServerAddress(const std::string& uri, int type = SOCK_STREAM);
 
   struct Attempt {
     Descriptor socket;
@@ -25,6 +26,7 @@ class ServerAddress {
  private:
   sockaddr_storage address_{};
   socklen_t length_ = 0;
+  int type_;
 };
 
 }  // namespace lanecall::test

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "user_driver.h"
 
+#include <lanecall/card.h>
+
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
@@ -24,10 +26,14 @@ Geometry::Geometry(DeviceUnderTest& device)
       page_shift_min(device.read32(LANECALL_REG_PAGE_SHIFTS) & 0xff),
       page_shift_max(device.read32(LANECALL_REG_PAGE_SHIFTS) >> 8 & 0xff) {}
 
-void enableEngine(DeviceUnderTest& device) {
+void enableEngine(DeviceUnderTest& device, uint32_t features) {
   if (device.read32(LANECALL_REG_MAGIC) != LANECALL_MAGIC ||
       device.read32(LANECALL_REG_VERSION) >> 16 != LANECALL_VERSION_MAJOR) {
     throw std::runtime_error("not a Lanecall device of this version");
+  }
+  if (features) {
+    device.write32(LANECALL_REG_ACCEPTED_LO,
+                   features & device.read32(LANECALL_REG_FEATURES_LO));
   }
   device.write32(LANECALL_REG_CONTROL, LANECALL_CONTROL_ENABLE);
   if (device.read32(LANECALL_REG_STATUS) != LANECALL_STATUS_ENABLED) {
@@ -73,7 +79,9 @@ void UserRing::walk(uint32_t index, size_t bytes, Copy copy) const {
     const uint32_t inside = offset & (page - 1);
     const size_t n =
         std::min<size_t>({bytes - done, page - inside, size() - offset});
-    copy(pages_[order_[offset >> page_shift_]].data() + inside, done, n);
+    copy(card_ ? card_ + offset
+               : pages_[order_[offset >> page_shift_]].data() + inside,
+         done, n);
     done += n;
   }
 }
@@ -114,16 +122,53 @@ UserChannel::~UserChannel() {
   }
 }
 
-lanecall_index_page& UserChannel::index() const {
+lanecall_index_page& UserChannel::statusPage() const {
   return *reinterpret_cast<lanecall_index_page*>(index_.data());
 }
 
 void UserChannel::clear() {
   std::memset(index_.data(), 0, LANECALL_INDEX_BYTES);
-  lanecall_ring_init(&tx_, &index().tx_producer, &index().tx_consumer,
+  in_card_ = false;
+  tx_ring_.place(nullptr);
+  rx_ring_.place(nullptr);
+  useWords(statusPage());
+}
+
+void UserChannel::useWords(lanecall_index_page& words) {
+  words_ = &words;
+  lanecall_ring_init(&tx_, &words.tx_producer, &words.tx_consumer,
                      tx_ring_.size());
-  lanecall_ring_init(&rx_, &index().rx_producer, &index().rx_consumer,
+  lanecall_ring_init(&rx_, &words.rx_producer, &words.rx_consumer,
                      rx_ring_.size());
+}
+
+uint32_t UserChannel::status() {
+  const uint32_t now = lanecall_get32(&statusPage().status);
+  const bool placed =
+      (now & LANECALL_IN_CARD) && LANECALL_STATE(now) >= LANECALL_RUNNING;
+  if (placed && !in_card_) {
+    lanecall_rmb();  // the device writes the places before the status
+    enterCard();
+  }
+  return now;
+}
+
+// Believes places inside card memory only. A channel may have ended without
+// them: then all are 0.
+void UserChannel::enterCard() {
+  const std::span<unsigned char> card = device_.cardMemory();
+  const uint32_t page = 1u << options_.page_shift;
+  const lanecall_places at = statusPage().card;
+  if (at.index == at.tx ||
+      !lanecall_card_fits(at.index, LANECALL_INDEX_BYTES, page, card.size()) ||
+      !lanecall_card_fits(at.tx, tx_ring_.size(), page, card.size()) ||
+      !lanecall_card_fits(at.rx, rx_ring_.size(), page, card.size())) {
+    return;
+  }
+  in_card_ = true;
+  tx_ring_.place(&card[at.tx]);
+  rx_ring_.place(&card[at.rx]);
+  useWords(*reinterpret_cast<lanecall_index_page*>(&card[at.index]));
 }
 
 void UserChannel::writeControl(uint32_t offset, uint32_t value) {
@@ -155,7 +200,10 @@ void UserChannel::doorbell() {
 void UserChannel::open() {
   writeControl64(LANECALL_CH_INDEX_LO, index_.address());
   writeControl(LANECALL_CH_VECTOR, vector_);
-  writeControl(LANECALL_CH_FLAGS, 0);
+  const bool card =
+      device_.read32(LANECALL_REG_ACCEPTED_LO) & LANECALL_FEATURE_CARD_RINGS;
+  writeControl(LANECALL_CH_FLAGS,
+               options_.flags.value_or(card ? LANECALL_CHF_IN_CARD : 0));
   command(LANECALL_CMD_OPEN);
 }
 
@@ -165,6 +213,8 @@ void UserChannel::attach() {
   writeControl(LANECALL_CH_TX_SHIFT, options_.tx_shift);
   writeControl(LANECALL_CH_RX_SHIFT, options_.rx_shift);
   writeControl(LANECALL_CH_PAGE_SHIFT, options_.page_shift);
+  writeControl(LANECALL_CH_MODERATE_BYTES, options_.moderate_bytes);
+  writeControl(LANECALL_CH_MODERATE_US, options_.moderate_us);
   command(LANECALL_CMD_ATTACH);
 }
 
@@ -189,9 +239,10 @@ std::optional<uint32_t> UserChannel::waitFor(uint32_t state,
 bool UserChannel::start(const Deadline& deadline) {
   open();
   const auto connected = waitWhile(LANECALL_CONNECTING, deadline);
-  if (connected != LANECALL_READY) return false;
+  if (!connected || LANECALL_STATE(*connected) != LANECALL_READY) return false;
   attach();
-  return waitWhile(LANECALL_READY, deadline) == LANECALL_RUNNING;
+  const auto attached = waitWhile(LANECALL_READY, deadline);
+  return attached && LANECALL_STATE(*attached) == LANECALL_RUNNING;
 }
 
 bool UserChannel::drain(const Deadline& deadline) {
@@ -225,7 +276,7 @@ __s64 UserChannel::tryRead(std::span<unsigned char> bytes) {
 }
 
 // Nothing will come or go any more but what is in RX.
-bool UserChannel::ended() const {
+bool UserChannel::ended() {
   const uint32_t now = state();
   lanecall_rmb();  // whoever has read ENDED finds the last head
   return now != LANECALL_RUNNING;

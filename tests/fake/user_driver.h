@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A minimal Lanecall driver in user space, over any DeviceUnderTest: what
-// docs/device.md asks of a driver and no more. Its parts can also be used one
-// by one, and its memory be spoiled, by tests that are no good driver.
+// docs/device.md asks of a driver and no more, on both planes. Its parts can
+// also be used one by one, and its memory be spoiled, by tests that are no good
+// driver.
 #ifndef LANECALL_TESTS_USER_DRIVER_H
 #define LANECALL_TESTS_USER_DRIVER_H
 
@@ -38,13 +39,18 @@ struct Geometry {
   uint32_t page_shift_min, page_shift_max;
 };
 
-// Probe: checks magic and version, enables the engine.
-void enableEngine(DeviceUnderTest& device);
+// Probe: checks magic and version, accepts those of the features that the
+// device offers, enables the engine.
+void enableEngine(DeviceUnderTest& device, uint32_t features = 0);
 
-// A ring's pages, scattered, and their table.
+// A ring's pages, scattered, and their table; or a place in card memory, which
+// the device has given.
 class UserRing {
  public:
   UserRing(GuestMemory& memory, unsigned shift, unsigned page_shift);
+
+  // From now on the ring is there; null: in its own pages again.
+  void place(unsigned char* card) { card_ = card; }
 
   uint64_t table() const { return table_.address(); }
   unsigned shift() const { return shift_; }
@@ -63,6 +69,7 @@ class UserRing {
   std::vector<GuestBlock> pages_;
   std::vector<size_t> order_;  // which of them holds the ring's n-th page
   GuestBlock table_;
+  unsigned char* card_ = nullptr;
 };
 
 // Where a channel lives and how large it is.
@@ -72,6 +79,9 @@ struct ChannelOptions {
   unsigned tx_shift = 16;
   unsigned rx_shift = 16;
   unsigned page_shift = 12;
+  std::optional<uint32_t> flags{};  // default: IN_CARD if that was accepted
+  uint32_t moderate_bytes = 0;
+  uint32_t moderate_us = 0;
 };
 
 // One channel. Belongs to one thread at a time. Waits sleep on the channel's
@@ -93,8 +103,10 @@ class UserChannel {
   // A new life on the same memory: to be called when CLOSED, before open().
   void clear();
 
-  uint32_t status() const { return lanecall_get32(&index().status); }
-  uint32_t state() const { return LANECALL_STATE(status()); }
+  // The word in memory. Once it says that the rings are in card memory, they
+  // are there for this driver, too.
+  uint32_t status();
+  uint32_t state() { return LANECALL_STATE(status()); }
   uint32_t statusRegister() const;
 
   // Waits until the status in memory is another than CONNECTING, or in one of
@@ -127,8 +139,10 @@ class UserChannel {
   bool readable();  // or at the end
   bool writable();
 
-  // For tests that look at, or spoil, the parts.
-  lanecall_index_page& index() const;
+  // For tests that look at, or spoil, the parts. The ring words are in
+  // index(), the status in statusPage(): the same page, unless IN_CARD.
+  lanecall_index_page& index() const { return *words_; }
+  lanecall_index_page& statusPage() const;
   uint64_t indexAddress() const { return index_.address(); }
   lanecall_ring& txIndices() { return tx_; }
   lanecall_ring& rxIndices() { return rx_; }
@@ -141,13 +155,17 @@ class UserChannel {
   uint32_t readControl(uint32_t offset) const;
 
  private:
-  bool ended() const;
+  bool ended();
+  void enterCard();
+  void useWords(lanecall_index_page& words);
 
   DeviceUnderTest& device_;
   const ChannelOptions options_;
   const Geometry geometry_;
   const unsigned vector_;
   GuestBlock index_;
+  lanecall_index_page* words_ = nullptr;
+  bool in_card_ = false;
   UserRing tx_ring_, rx_ring_;
   lanecall_ring tx_, rx_;
 };
