@@ -278,23 +278,46 @@ int lanecall_channel_use(struct lanecall_channel *ch, bool nonblock)
 	return err;
 }
 
+/* Is it early enough to choose? 0, -EBUSY, -EIO. Holds setup. */
+static int may_choose(const struct lanecall_channel *ch)
+{
+	if (READ_ONCE(ch->detached))
+		return -EIO;
+	return ch->used ? -EBUSY : 0;
+}
+
 /* LANECALL_IOC_SET_RINGS: 0, -EINVAL, -EBUSY after first use, -EIO. */
 int lanecall_channel_set_sizes(struct lanecall_channel *ch, u32 tx, u32 rx)
 {
 	const struct lanecall_geometry *geo = &ch->ldev->geo;
-	int err = 0;
+	int err;
 
 	if (!is_valid_ring_size(geo, tx) || !is_valid_ring_size(geo, rx))
 		return -EINVAL;
 	mutex_lock(&ch->setup);
-	if (READ_ONCE(ch->detached)) {
-		err = -EIO;
-	} else if (ch->used) {
-		err = -EBUSY;
-	} else {
+	err = may_choose(ch);
+	if (!err) {
 		ch->tx_bytes = tx;
 		ch->rx_bytes = rx;
 	}
+	mutex_unlock(&ch->setup);
+	return err;
+}
+
+/* LANECALL_IOC_SET_MODERATION: as above; -EOPNOTSUPP if the device cannot. */
+int lanecall_channel_set_moderation(struct lanecall_channel *ch,
+				    const struct lanecall_moderation *wanted)
+{
+	int err;
+
+	if (!(ch->features & LANECALL_FEATURE_MODERATION))
+		return -EOPNOTSUPP;
+	if (wanted->microseconds > LANECALL_MODERATE_US_MAX)
+		return -EINVAL;
+	mutex_lock(&ch->setup);
+	err = may_choose(ch);
+	if (!err)
+		ch->moderation = *wanted;
 	mutex_unlock(&ch->setup);
 	return err;
 }

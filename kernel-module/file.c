@@ -129,6 +129,15 @@ static int ioctl_map(struct lanecall_channel *ch, bool nonblock,
 	return copy_to_user(arg, &mapping, sizeof(mapping)) ? -EFAULT : 0;
 }
 
+static int ioctl_set_moderation(struct lanecall_channel *ch, void __user *arg)
+{
+	struct lanecall_moderation wanted;
+
+	if (copy_from_user(&wanted, arg, sizeof(wanted)))
+		return -EFAULT;
+	return lanecall_channel_set_moderation(ch, &wanted);
+}
+
 static long lanecall_ioctl(struct file *file, unsigned int command,
 			   unsigned long arg)
 {
@@ -144,6 +153,8 @@ static long lanecall_ioctl(struct file *file, unsigned int command,
 		return ioctl_status(ch, user);
 	case LANECALL_IOC_MAP:
 		return ioctl_map(ch, file->f_flags & O_NONBLOCK, user);
+	case LANECALL_IOC_SET_MODERATION:
+		return ioctl_set_moderation(ch, user);
 	default:
 		return -ENOTTY;
 	}

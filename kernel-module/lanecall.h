@@ -161,7 +161,8 @@ struct lanecall_channel {
 	struct mutex setup; /* attaching, detaching; see above */
 	u32 tx_bytes; /* chosen sizes; under setup */
 	u32 rx_bytes;
-	bool used; /* sizes can no longer be chosen; under setup */
+	struct lanecall_moderation moderation; /* likewise */
+	bool used; /* neither can be chosen any longer; under setup */
 	struct lanecall_buffer tx;
 	struct lanecall_buffer rx;
 	__le64 *tables; /* TX's page table, then RX's */
@@ -223,6 +224,8 @@ void lanecall_channel_detach(struct lanecall_channel *ch);
 int lanecall_channel_wait_open(struct lanecall_channel *ch);
 int lanecall_channel_use(struct lanecall_channel *ch, bool nonblock);
 int lanecall_channel_set_sizes(struct lanecall_channel *ch, u32 tx, u32 rx);
+int lanecall_channel_set_moderation(struct lanecall_channel *ch,
+				    const struct lanecall_moderation *wanted);
 
 /* rings.c: where a channel's bytes are */
 int lanecall_rings_attach(struct lanecall_channel *ch, bool in_card);

@@ -66,6 +66,14 @@ static void send_tables(struct lanecall_channel *ch)
 	lanecall_slot_write64(ch->slot, LANECALL_CH_RX_TABLE_LO, rx_table);
 }
 
+static void send_moderation(struct lanecall_channel *ch)
+{
+	lanecall_slot_write(ch->slot, LANECALL_CH_MODERATE_BYTES,
+			    ch->moderation.bytes);
+	lanecall_slot_write(ch->slot, LANECALL_CH_MODERATE_US,
+			    ch->moderation.microseconds);
+}
+
 static void send_attach(struct lanecall_channel *ch)
 {
 	struct lanecall_slot *slot = ch->slot;
@@ -75,6 +83,8 @@ static void send_attach(struct lanecall_channel *ch)
 	lanecall_slot_write(slot, LANECALL_CH_TX_SHIFT, ilog2(ch->tx_bytes));
 	lanecall_slot_write(slot, LANECALL_CH_RX_SHIFT, ilog2(ch->rx_bytes));
 	lanecall_slot_write(slot, LANECALL_CH_PAGE_SHIFT, PAGE_SHIFT);
+	if (ch->features & LANECALL_FEATURE_MODERATION)
+		send_moderation(ch);
 	lanecall_slot_write(slot, LANECALL_CH_COMMAND, LANECALL_CMD_ATTACH);
 }
 

@@ -2,9 +2,13 @@
 // The ioctls: values, bounds, and when they are too late.
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "channel.h"
 
@@ -64,6 +68,52 @@ TEST(Ioctl, StatusFollowsTheChannel) {
   EXPECT_EQ(read_to_end(fd.get()), pattern(0, 10));
   EXPECT_EQ(status_of(fd.get()).state, unsigned{LANECALL_ENDED});
   EXPECT_EQ(status_of(fd.get()).error, 0);
+}
+
+int set_moderation(int fd, std::uint32_t bytes, std::uint32_t microseconds) {
+  lanecall_moderation moderation{bytes, microseconds};
+  return ::ioctl(fd, LANECALL_IOC_SET_MODERATION, &moderation) == 0 ? 0 : errno;
+}
+
+TEST(Ioctl, ModerationHasABoundAndIsFixedByFirstUse) {
+  Fd fd = open_channel();
+  if (!(info_of(fd.get()).features & LANECALL_FEATURE_MODERATION)) {
+    EXPECT_EQ(set_moderation(fd.get(), 0, 0), EOPNOTSUPP);
+    GTEST_SKIP() << "the device has no moderation";
+  }
+  EXPECT_EQ(set_moderation(fd.get(), 1, LANECALL_MODERATE_US_MAX + 1), EINVAL);
+  EXPECT_EQ(set_moderation(fd.get(), 0xffffffffU, LANECALL_MODERATE_US_MAX), 0);
+  EXPECT_EQ(set_moderation(fd.get(), 0, 0), 0);
+  write_all(fd.get(), "echo\n");
+  EXPECT_EQ(set_moderation(fd.get(), 0, 0), EBUSY);
+}
+
+// How long a sleeper in poll is left asleep when so many bytes are echoed.
+std::chrono::milliseconds time_until_announced(int fd, std::size_t bytes) {
+  std::atomic<pid_t> sleeper{0};
+  std::thread poller([&] {
+    sleeper = ::gettid();
+    EXPECT_EQ(poll_for(fd, POLLIN), POLLIN);
+  });
+  EXPECT_TRUE(eventually([&] { return sleeper && is_asleep(sleeper); }));
+  auto start = std::chrono::steady_clock::now();
+  write_all(fd, std::string(bytes, 'x'));
+  poller.join();
+  auto end = std::chrono::steady_clock::now();
+  EXPECT_EQ(read_count(fd, bytes), std::string(bytes, 'x'));
+  return std::chrono::duration_cast<std::chrono::milliseconds>(end - start);
+}
+
+TEST(Ioctl, ModeratedBytesAreAnnouncedByNumberOrByTime) {
+  Fd fd = open_channel();
+  if (!(info_of(fd.get()).features & LANECALL_FEATURE_MODERATION))
+    GTEST_SKIP() << "the device has no moderation";
+  ASSERT_EQ(set_moderation(fd.get(), 100, 900'000), 0);
+  write_all(fd.get(), "echo\nxx");
+  EXPECT_EQ(read_count(fd.get(), 2), "xx");
+  EXPECT_GE(time_until_announced(fd.get(), 99).count(), 890);
+  EXPECT_LT(time_until_announced(fd.get(), 100).count(), 890);
+  EXPECT_GE(time_until_announced(fd.get(), 1).count(), 890);
 }
 
 TEST(Ioctl, UnknownOnesAndBadPointersAreErrors) {
