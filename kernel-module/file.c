@@ -59,7 +59,7 @@ static __poll_t lanecall_poll(struct file *file, poll_table *wait)
 	struct lanecall_channel *ch = file->private_data;
 
 	poll_wait(file, &ch->slot->wait, wait);
-	return lanecall_stream_poll(ch);
+	return lanecall_stream_poll(ch, poll_requested_events(wait));
 }
 
 static int lanecall_mmap(struct file *file, struct vm_area_struct *vma)

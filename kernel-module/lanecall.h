@@ -106,6 +106,8 @@ struct lanecall_vector {
 	struct lanecall_device *ldev;
 	unsigned int first;
 	unsigned int step;
+	unsigned int irq;
+	int target; /* CPU it was last sent to; -1: wherever the kernel likes */
 };
 
 /* Counted by dev; lives until the last file and the driver let go of it. */
@@ -199,6 +201,7 @@ void lanecall_minor_put(struct lanecall_device *ldev);
 
 /* pci.c */
 extern struct pci_driver lanecall_pci_driver;
+void lanecall_interrupt_here(struct lanecall_channel *ch);
 
 /* engine.c: the device's registers */
 int lanecall_engine_identify(struct pci_dev *pdev, void __iomem *regs,
@@ -266,7 +269,7 @@ ssize_t lanecall_stream_read(struct lanecall_channel *ch, struct iov_iter *to,
 			     bool nonblock);
 ssize_t lanecall_stream_write(struct lanecall_channel *ch,
 			      struct iov_iter *from, bool nonblock);
-__poll_t lanecall_stream_poll(struct lanecall_channel *ch);
+__poll_t lanecall_stream_poll(struct lanecall_channel *ch, __poll_t wanted);
 int lanecall_stream_flush(struct lanecall_channel *ch);
 
 /* file.c */

@@ -16,6 +16,11 @@
 
 #define LANECALL_VECTORS_PER_CPU 32
 
+static bool follow_readers = true;
+module_param(follow_readers, bool, 0644);
+MODULE_PARM_DESC(follow_readers,
+		 "Send a channel's interrupt to where its reader sleeps");
+
 /* ---- Interrupts ------------------------------------------------------------ */
 
 /* Memory has the news; the handler only says that there are some. */
@@ -36,6 +41,43 @@ static irqreturn_t lanecall_interrupt(int irq, void *data)
 	return IRQ_HANDLED;
 }
 
+static bool serves_one_channel(const struct lanecall_vector *vector)
+{
+	unsigned int slots = vector->ldev->slot_count;
+
+	return vector->first < slots && vector->first + vector->step >= slots;
+}
+
+static void send_to(struct lanecall_vector *vector, int cpu)
+{
+	if (vector->target == cpu || !serves_one_channel(vector))
+		return;
+	vector->target = cpu;
+	/* If that processor has no vector left, it stays where it is. */
+	irq_set_affinity(vector->irq, cpumask_of(cpu));
+}
+
+/**
+ * lanecall_interrupt_here() - send the channel's interrupt to this processor
+ * @ch: the caller is about to sleep until bytes come
+ *
+ * An interrupt elsewhere has to wake the sleeper across processors. A vector of
+ * several channels stays where it is: it would be moved, a register write, at
+ * every sleep, and be right for the last sleeper only. For the same reason those
+ * who wait for room in TX do not call this.
+ */
+void lanecall_interrupt_here(struct lanecall_channel *ch)
+{
+	int cpu = raw_smp_processor_id();
+
+	if (!READ_ONCE(follow_readers) || num_online_cpus() == 1)
+		return;
+	mutex_lock(&ch->setup);
+	if (!READ_ONCE(ch->detached))
+		send_to(&ch->ldev->vectors[ch->slot->vector], cpu);
+	mutex_unlock(&ch->setup);
+}
+
 /*
  * Vector 0 is also the classic edu's, so channels share out the others, if
  * there are any. Without MSI-X the device raises vector 0 for everything.
@@ -51,6 +93,7 @@ static void share_out_vectors(struct lanecall_device *ldev)
 		vector->ldev = ldev;
 		vector->first = shared ? i - 1 : 0;
 		vector->step = shared ?: 1;
+		vector->target = -1;
 	}
 	if (shared)
 		ldev->vectors[0].first = ldev->slot_count; /* serves none */
@@ -96,9 +139,12 @@ static int request_vectors(struct lanecall_device *ldev, unsigned int count)
 	ldev->vector_count = count;
 	share_out_vectors(ldev);
 	for (i = 0; i < count; i++) {
-		err = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, i),
+		struct lanecall_vector *vector = &ldev->vectors[i];
+
+		vector->irq = pci_irq_vector(pdev, i);
+		err = devm_request_irq(&pdev->dev, vector->irq,
 				       lanecall_interrupt, 0,
-				       dev_name(&ldev->dev), &ldev->vectors[i]);
+				       dev_name(&ldev->dev), vector);
 		if (err) {
 			free_vectors(ldev, i);
 			return err;

@@ -302,6 +302,7 @@ ssize_t lanecall_stream_read(struct lanecall_channel *ch, struct iov_iter *to,
 			break;
 		if (nonblock)
 			return -EAGAIN;
+		lanecall_interrupt_here(ch);
 		err = wait_event_interruptible(ch->slot->wait, rx_now(ch) != 0);
 	} while (!err);
 	if (done)
@@ -390,7 +391,7 @@ ssize_t lanecall_stream_write(struct lanecall_channel *ch,
 /* ---- Waiting ----------------------------------------------------------------- */
 
 /* What poll() says now; the caller is already in the slot's wait queue. */
-__poll_t lanecall_stream_poll(struct lanecall_channel *ch)
+static __poll_t poll_now(struct lanecall_channel *ch)
 {
 	__poll_t mask = 0;
 	s64 rx, tx;
@@ -411,6 +412,16 @@ __poll_t lanecall_stream_poll(struct lanecall_channel *ch)
 		mask |= EPOLLERR;
 	if (rx < 0 || tx < 0)
 		mask |= EPOLLHUP | EPOLLRDHUP;
+	return mask;
+}
+
+/* The same; a caller who will sleep for bytes gets the interrupt to itself. */
+__poll_t lanecall_stream_poll(struct lanecall_channel *ch, __poll_t wanted)
+{
+	__poll_t mask = poll_now(ch);
+
+	if (wanted & EPOLLIN && !(mask & (wanted | EPOLLERR | EPOLLHUP)))
+		lanecall_interrupt_here(ch);
 	return mask;
 }
 
