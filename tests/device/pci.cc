@@ -135,6 +135,14 @@ void enableEcam(Qemu& qemu) {
                  static_cast<uint32_t>(kEcam) | kEcam64MiB | 1);
 }
 
+void setPrefetchableWindow(PciFunction& port, uint64_t base, uint64_t bytes) {
+  const uint64_t last = base + bytes - 1;
+  port.setConfig(PCI_PREF_MEMORY_BASE, 2, base >> 16 & 0xfff0);
+  port.setConfig(PCI_PREF_MEMORY_LIMIT, 2, last >> 16 & 0xfff0);
+  port.setConfig(PCI_PREF_BASE_UPPER32, 4, base >> 32);
+  port.setConfig(PCI_PREF_LIMIT_UPPER32, 4, last >> 32);
+}
+
 void setUpRootPort(PciFunction& port, unsigned bus, uint32_t base,
                    uint32_t bytes) {
   port.setConfig(PCI_PRIMARY_BUS, 1, 0);

@@ -62,6 +62,9 @@ class PciFunction {
 void setUpRootPort(PciFunction& port, unsigned bus, uint32_t base,
                    uint32_t bytes);
 
+// The port's other window, above 4 GiB, for prefetchable 64-bit BARs.
+void setPrefetchableWindow(PciFunction& port, uint64_t base, uint64_t bytes);
+
 // Makes q35's extended configuration space reachable, of buses 0 to 63.
 void enableEcam(Qemu& qemu);
 

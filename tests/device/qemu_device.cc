@@ -18,8 +18,8 @@ QemuOptions with(QemuOptions options, const DeviceOptions& device) {
 }  // namespace
 
 std::string QemuDevice::argument(const DeviceOptions& options) {
-  std::string argument = "edu,rpc=" + options.rpc +
-                         ",channels=" + std::to_string(options.channels);
+  std::string argument = "edu,channels=" + std::to_string(options.channels);
+  if (!options.rpc.empty()) argument += ",rpc=" + options.rpc;
   if (options.vectors) {
     argument += ",vectors=" + std::to_string(options.vectors);
   }
@@ -43,6 +43,9 @@ void QemuDevice::configure() {
   function_.placeBar(0, place_.bars);
   function_.placeBar(LANECALL_BAR_MSIX, place_.bars + 0x200000);
   function_.placeBar(LANECALL_BAR_REGS, place_.bar2);
+  if (function_.barSize(LANECALL_BAR_CARD)) {
+    function_.placeBar(LANECALL_BAR_CARD, place_.bar4);
+  }
   function_.enable();
   if (interrupts_ == Interrupts::kMsix) function_.enableMsix(messages_);
   if (interrupts_ == Interrupts::kMsi) {

@@ -14,12 +14,14 @@
 namespace lanecall::test {
 
 // Where a function sits and where its BARs go. BAR 2 lies above 4 GiB, unless
-// the function is behind a bridge whose window is not.
+// the function is behind a bridge whose window is not. BAR 4, if it has one,
+// lies in a bridge's prefetchable window, which is above 4 GiB.
 struct PciPlace {
   unsigned bus = 0;
   unsigned slot = 4;
   uint32_t bars = 0xc0000000;  // 4 MiB of them, for BAR 0 and BAR 1
   uint64_t bar2 = 0x800000000;
+  uint64_t bar4 = 0xa00000000;
 };
 
 class QemuDevice final : public DeviceUnderTest {
@@ -51,7 +53,7 @@ class QemuDevice final : public DeviceUnderTest {
   // What firmware and driver do after power-on and after every reset.
   void configure();
 
-  // "edu,rpc=..." of these options.
+  // "edu,..." of these options.
   static std::string argument(const DeviceOptions& options);
 
  private:

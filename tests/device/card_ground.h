@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ground of the tests of card memory and the card port: a device with both,
+// a server of the test's own behind it, and short words for what they do often.
+#ifndef LANECALL_TESTS_CARD_GROUND_H
+#define LANECALL_TESTS_CARD_GROUND_H
+
+#include <memory>
+#include <string>
+
+#include "card_server.h"
+#include "contract.h"
+#include "qemu_device.h"
+
+namespace lanecall::test {
+
+// A channel as OFFER tells of it.
+struct CardOffer {
+  uint64_t id = 0;
+  uint32_t number = 0;
+  Descriptor doorbell{}, interrupt{};
+
+  // Has it been rung since this was last asked? Waits for it.
+  bool rung(const Deadline& deadline);
+  void interruptDriver();
+};
+
+// Three places that no other n has, for rings of at most 64 KiB.
+lanecall_places placesOf(unsigned n);
+
+// A channel whose rings are in card memory, RUNNING, and both its ends.
+struct DirectCall {
+  std::unique_ptr<UserChannel> channel;
+  CardOffer offer;
+  lanecall_places places{};
+  unsigned char* memory = nullptr;
+  lanecall_ring tx{}, rx{};            // the driver's
+  lanecall_ring card_tx{}, card_rx{};  // the server's
+
+  UserChannel* operator->() { return channel.get(); }
+  UserChannel& operator*() { return *channel; }
+};
+
+class CardGround : public Contract {
+ protected:
+  struct Options {
+    bool rpc = false;  // a socket's server, too
+    unsigned channels = 64;
+    std::string more{};  // ",card-memory=..."
+  };
+
+  // All of -device, without its id and place.
+  std::string argument(const Options& options);
+  QemuDevice& start() { return start(Options()); }
+  QemuDevice& start(const Options& options);
+  // Accepts whatever features the device offers.
+  void enable();
+  QemuDevice& dut() { return *dut_; }
+  Qemu& qemu() { return dut_->qemu(); }
+  void useQemuDevice(std::unique_ptr<QemuDevice> device);
+
+  // The device's session; begun when it is first needed, and after its end
+  // when a channel has been opened.
+  CardSession& session();
+  void endSession() { session_.reset(); }
+  CardFrame expectFrame(uint32_t type, uint64_t id = 0);
+  ::testing::AssertionResult sessionEnds();
+  ::testing::AssertionResult sessionLives();
+
+  // Each throws if it does not come about.
+  std::unique_ptr<UserChannel> openInCard(
+      ChannelOptions options = {}, uint32_t flags = LANECALL_CHF_IN_CARD);
+  CardOffer offered();
+  struct Accepted {
+    std::unique_ptr<UserChannel> channel;
+    CardOffer offer;
+  };
+  Accepted accepted(ChannelOptions options = {});  // READY
+  DirectCall direct(ChannelOptions options = {});
+  DirectCall direct(ChannelOptions options, const lanecall_places& places);
+
+  // The word in memory and in the register, which has IN_CARD.
+  ::testing::AssertionResult endsInCard(UserChannel& channel, uint32_t error);
+  ::testing::AssertionResult reaches(UserChannel& channel, uint32_t word);
+  ::testing::AssertionResult moves(DirectCall& call);
+  size_t descriptorsOfQemu();
+
+  CardServer card_{dir_};
+
+ private:
+  std::optional<CardSession> session_;
+  QemuDevice* dut_ = nullptr;
+};
+
+}  // namespace lanecall::test
+
+#endif

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// Card memory: BAR 4, the sealed file behind it, and whose is what in it.
+#include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "card_ground.h"
+
+namespace lanecall::test {
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+
+class CardMemory : public CardGround {};
+
+TEST_F(CardMemory, IsNotThereWithoutCard) {
+  listen();
+  QemuDevice device({.rpc = server().rpc()});
+  EXPECT_EQ(device.function().barSize(LANECALL_BAR_CARD), 0u);
+  EXPECT_EQ(device.read32(LANECALL_REG_FEATURES_LO),
+            uint32_t{LANECALL_FEATURE_MODERATION});
+}
+
+TEST_F(CardMemory, IsAPrefetchable64BitBar) {
+  start();
+  EXPECT_EQ(dut().function().barSize(LANECALL_BAR_CARD), 64 * kMiB);
+  const uint32_t bar = dut().function().config(PCI_BASE_ADDRESS_4);
+  EXPECT_EQ(bar & 0xf, uint32_t{PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                                PCI_BASE_ADDRESS_MEM_PREFETCH});
+  EXPECT_EQ(
+      device().read32(LANECALL_REG_FEATURES_LO),
+      uint32_t{LANECALL_FEATURE_CARD_RINGS | LANECALL_FEATURE_MODERATION});
+}
+
+TEST_F(CardMemory, HasTheSizeOfTheProperty) {
+  start({.more = ",card-memory=1M"});
+  EXPECT_EQ(dut().function().barSize(LANECALL_BAR_CARD), kMiB);
+  EXPECT_EQ(session().hello().frame.greeting.card_bytes, kMiB);
+}
+
+TEST_F(CardMemory, OnAConventionalBusIsThereToo) {
+  useQemuDevice(std::make_unique<QemuDevice>(std::make_shared<Qemu>(
+      QemuOptions{.arguments = {"-device", argument({}) + ",id=dut,addr=4.0"},
+                  .machine = "pc"})));
+  enable();
+  DirectCall c = direct();
+  EXPECT_TRUE(moves(c));
+}
+
+TEST_F(CardMemory, LiesInTheWindowOfARootPort) {
+  constexpr uint32_t kWindow = 0xc8000000;
+  constexpr uint64_t kPrefetchable = 0xa00000000;
+  auto qemu = std::make_shared<Qemu>(QemuOptions{
+      {"-device",
+       "pcie-root-port,id=rp,chassis=1,slot=1,addr=5.0,pref64-reserve=64M",
+       "-device", argument({}) + ",id=dut,bus=rp"}});
+  PciFunction port(*qemu, 0, 5);
+  setUpRootPort(port, 1, kWindow, 128 << 20);
+  setPrefetchableWindow(port, kPrefetchable, 64 * kMiB);
+  useQemuDevice(
+      std::make_unique<QemuDevice>(qemu, PciPlace{.bus = 1,
+                                                  .slot = 0,
+                                                  .bars = kWindow,
+                                                  .bar2 = kWindow + (64 << 20),
+                                                  .bar4 = kPrefetchable}));
+  enable();
+  DirectCall c = direct();
+  EXPECT_TRUE(moves(c));
+  dut().function().write(LANECALL_BAR_CARD, 64 * kMiB - 8, 8,
+                         0x1122334455667788);
+  EXPECT_EQ(session().memory()[64 * kMiB - 8], 0x88);
+}
+
+TEST_F(CardMemory, IsTheFileThatTheServerGets) {
+  start();
+  auto memory = session().memory();
+  ASSERT_EQ(memory.size(), 64 * kMiB);
+  dut().function().write(LANECALL_BAR_CARD, 0x12340, 4, 0x44434241);
+  EXPECT_EQ(memory[0x12340], 'A');
+  EXPECT_EQ(memory[0x12343], 'D');
+  memory[memory.size() - 1] = 0x5a;
+  EXPECT_EQ(dut().function().read(LANECALL_BAR_CARD, memory.size() - 1, 1),
+            0x5au);
+}
+
+TEST_F(CardMemory, CannotBeMadeShorterOrLonger) {
+  start();
+  const int fd = session().memoryFd();
+  EXPECT_EQ(fcntl(fd, F_GET_SEALS), F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  for (off_t size : {off_t{0}, off_t{64 * kMiB - 4096}, off_t{64 * kMiB + 1}}) {
+    EXPECT_EQ(ftruncate(fd, size), -1);
+    EXPECT_EQ(errno, EPERM);
+  }
+  EXPECT_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+  // What a server can do to it is give it back: then it reads as zero.
+  session().memory()[4096] = 1;
+  ASSERT_EQ(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                      static_cast<off_t>(64 * kMiB)),
+            0);
+  EXPECT_EQ(dut().function().read(LANECALL_BAR_CARD, 4096, 4), 0u);
+}
+
+// ---- Places ----------------------------------------------------------------
+
+TEST_F(CardMemory, IsClearedBeforeAChannelHasIt) {
+  start();
+  auto memory = session().memory();
+  std::fill(memory.begin(), memory.begin() + (1 << 20), 0xee);
+  DirectCall c = direct({.channel = 1});
+  const lanecall_places places = placesOf(1);
+  const auto is_zero = [&](uint64_t at, size_t bytes) {
+    return std::all_of(&memory[at], &memory[at] + bytes,
+                       [](unsigned char b) { return b == 0; });
+  };
+  EXPECT_TRUE(is_zero(places.index, 4096));
+  EXPECT_TRUE(is_zero(places.tx, 64 << 10));
+  EXPECT_TRUE(is_zero(places.rx, 64 << 10));
+  EXPECT_EQ(memory[places.index - 1], 0xee);
+  EXPECT_EQ(memory[places.index + 4096], 0xee);
+  EXPECT_EQ(memory[places.rx + (64 << 10)], 0xee);
+}
+
+struct BadPlaces {
+  const char* name;
+  lanecall_places places;
+};
+
+class PlacedBadly : public CardGround,
+                    public ::testing::WithParamInterface<BadPlaces> {};
+
+constexpr uint64_t kEnd = 64 * kMiB;
+constexpr uint64_t kRing = 64 << 10;
+
+INSTANTIATE_TEST_SUITE_P(
+    By, PlacedBadly,
+    ::testing::Values(
+        BadPlaces{"IndexNotAligned", {8, kRing, 2 * kRing}},
+        BadPlaces{"TxNotAligned", {0, kRing + 4095, 4 * kRing}},
+        BadPlaces{"RxNotAligned", {0, kRing, 2 * kRing + 1}},
+        BadPlaces{"IndexAtTheEnd", {kEnd, kRing, 2 * kRing}},
+        BadPlaces{"TxBeyondTheEnd", {0, kEnd - kRing + 4096, kRing}},
+        BadPlaces{"RxFarBeyond", {0, kRing, uint64_t{1} << 40}},
+        BadPlaces{"TxThatWraps", {0, ~uint64_t{4095}, kRing}},
+        BadPlaces{"RingsThatOverlap", {0, kRing, 2 * kRing - 4096}},
+        BadPlaces{"OnePlaceForBothRings", {0, kRing, kRing}},
+        BadPlaces{"IndexInARing", {2 * kRing - 4096, kRing, 4 * kRing}}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_P(PlacedBadly, EndsTheChannelAndNoOther) {
+  start();
+  DirectCall other = direct({.channel = 9});
+  Accepted made = accepted({.channel = 2});
+  made.channel->attach();
+  expectFrame(LANECALL_CARD_PLACE, made.offer.id);
+  session().send(cardPlaced(made.offer.id, GetParam().places));
+  EXPECT_TRUE(endsInCard(*made.channel, LANECALL_ERR_IO));
+  expectFrame(LANECALL_CARD_CLOSE, made.offer.id);
+  EXPECT_TRUE(moves(other));
+  EXPECT_EQ(guestErrors(), 0u);
+  ASSERT_TRUE(made.channel->close(soon()));
+  EXPECT_TRUE(sessionLives());
+}
+
+// The last byte of card memory is as good as any.
+TEST_F(CardMemory, CanBeUsedToItsEnd) {
+  start();
+  DirectCall c = direct({}, {kEnd - 4096, kEnd - 2 * kRing, 0});
+  EXPECT_TRUE(moves(c));
+}
+
+TEST_F(CardMemory, PlacesHaveWholePagesToThemselves) {
+  start();
+  // 4 KiB rings in pages of 64 KiB: the device counts a page for each.
+  Accepted made = accepted({.tx_shift = 12, .rx_shift = 12, .page_shift = 16});
+  made.channel->attach();
+  const CardFrame place = expectFrame(LANECALL_CARD_PLACE, made.offer.id);
+  EXPECT_EQ(place.frame.place.page_bytes, 64u << 10);
+  EXPECT_EQ(place.frame.place.tx_bytes, 4096u);
+  session().send(cardPlaced(made.offer.id, {0, kRing, kRing + 4096}));
+  EXPECT_TRUE(endsInCard(*made.channel, LANECALL_ERR_IO));
+}
+
+TEST_F(CardMemory, APlaceInUseIsAnsweredByBusy) {
+  start();
+  DirectCall other = direct({.channel = 0}, placesOf(0));
+  Accepted made = accepted({.channel = 1});
+  made.channel->attach();
+  expectFrame(LANECALL_CARD_PLACE, made.offer.id);
+  lanecall_places places = placesOf(1);
+  places.rx = placesOf(0).tx;
+  session().send(cardPlaced(made.offer.id, places));
+  const CardFrame busy = expectFrame(LANECALL_CARD_BUSY, made.offer.id);
+  EXPECT_EQ(busy.frame.busy.offset, placesOf(0).tx);
+  EXPECT_EQ(busy.frame.busy.bytes, kRing);
+  EXPECT_EQ(made.channel->status(),
+            uint32_t{LANECALL_READY | LANECALL_IN_CARD});
+  session().send(cardPlaced(made.offer.id, placesOf(1)));
+  expectFrame(LANECALL_CARD_START, made.offer.id);
+  EXPECT_TRUE(reaches(*made.channel, LANECALL_RUNNING | LANECALL_IN_CARD));
+  EXPECT_TRUE(moves(other));
+}
+
+TEST_F(CardMemory, BusyHasAnEnd) {
+  start();
+  DirectCall other = direct({.channel = 0}, placesOf(0));
+  Accepted made = accepted({.channel = 1});
+  made.channel->attach();
+  expectFrame(LANECALL_CARD_PLACE, made.offer.id);
+  for (int i = 0; i < LANECALL_CARD_BUSY_MAX; ++i) {
+    session().send(cardPlaced(made.offer.id, placesOf(0)));
+    expectFrame(LANECALL_CARD_BUSY, made.offer.id);
+  }
+  session().send(cardPlaced(made.offer.id, placesOf(0)));
+  EXPECT_TRUE(endsInCard(*made.channel, LANECALL_ERR_IO));
+  expectFrame(LANECALL_CARD_CLOSE, made.offer.id);
+}
+
+TEST_F(CardMemory, IsFreeAgainAtClosedAndNotBefore) {
+  start();
+  DirectCall first = direct({.channel = 0}, placesOf(0));
+  session().send(cardFrame(LANECALL_CARD_END, first.offer.id));
+  ASSERT_TRUE(endsInCard(*first, LANECALL_ERR_NONE));
+
+  Accepted second = accepted({.channel = 1});
+  second.channel->attach();
+  expectFrame(LANECALL_CARD_PLACE, second.offer.id);
+  session().send(cardPlaced(second.offer.id, placesOf(0)));
+  expectFrame(LANECALL_CARD_BUSY, second.offer.id);
+  ASSERT_TRUE(first->close(soon()));
+  expectFrame(LANECALL_CARD_CLOSE, first.offer.id);
+  session().send(cardPlaced(second.offer.id, placesOf(0)));
+  expectFrame(LANECALL_CARD_START, second.offer.id);
+}
+
+TEST_F(CardMemory, IsHeldOverTheEndOfASession) {
+  start();
+  DirectCall first = direct({.channel = 0}, placesOf(0));
+  endSession();
+  ASSERT_TRUE(endsInCard(*first, LANECALL_ERR_RESET));
+  const auto opened = openInCard({.channel = 1});
+  const CardOffer offer = offered();
+  session().send(cardFrame(LANECALL_CARD_ACCEPT, offer.id));
+  ASSERT_TRUE(reaches(*opened, LANECALL_READY | LANECALL_IN_CARD));
+  opened->attach();
+  expectFrame(LANECALL_CARD_PLACE, offer.id);
+  session().send(cardPlaced(offer.id, placesOf(0)));
+  expectFrame(LANECALL_CARD_BUSY, offer.id);
+  ASSERT_TRUE(first->close(soon()));
+  session().send(cardPlaced(offer.id, placesOf(0)));
+  expectFrame(LANECALL_CARD_START, offer.id);
+}
+
+TEST_F(CardMemory, IsFreeAgainAfterAReset) {
+  start();
+  DirectCall first = direct({.channel = 0}, placesOf(0));
+  device().write32(LANECALL_REG_CONTROL, 0);
+  expectFrame(LANECALL_CARD_CLOSE, first.offer.id);
+  enable();
+  DirectCall second = direct({.channel = 1}, placesOf(0));
+  EXPECT_TRUE(moves(second));
+}
+
+}  // namespace
+}  // namespace lanecall::test
