@@ -507,7 +507,10 @@ TEST_F(RingTest, CloseDropsWhatWasNotFlushed) {
 TEST_F(RingTest, AnImpossibleHeadEndsTheRead) {
   for (std::uint32_t head : {kRing + 1, 0x80000000u, 0xffffffffu}) {
     fresh();
+    EXPECT_FALSE(server->armReadable());
     pair->words().tx_producer.head = head;
+    EXPECT_TRUE(server->isReadable());
+    EXPECT_TRUE(server->armReadable());
     const std::string text =
         thrown(TTransportException::END_OF_FILE, [&] { readSome(*server, 1); });
     EXPECT_NE(text.find("Protocol error"), std::string::npos) << text;
@@ -532,6 +535,19 @@ TEST_F(RingTest, AnImpossibleTailEndsTheWrite) {
     EXPECT_NE(text.find("Protocol error"), std::string::npos) << text;
     EXPECT_FALSE(client->isOpen());
   }
+}
+
+// A ring in a BAR reads as zeros once its device is gone.
+TEST_F(RingTest, ARingThatIsGoneIsNoLieButADeviceThatIsGone) {
+  send(*client, someText(100));
+  receive(*server, 10);
+  pair->words() = {};
+  pair->finish(RingPair::kServer, -EIO);
+  thrown(TTransportException::NOT_OPEN, [&] { receive(*server, 91); });
+  fresh();
+  send(*client, std::string(100, '\0'));
+  pair->finish(RingPair::kServer, -EIO);
+  thrown(TTransportException::NOT_OPEN, [&] { receive(*server, 100); });
 }
 
 // ---- Bounds ----------------------------------------------------------------

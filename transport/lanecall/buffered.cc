@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/buffered.h>
+#include <lanecall/failure.h>
 
 #include <algorithm>
 #include <cstring>
@@ -18,16 +19,6 @@ constexpr std::uint32_t kTrustedBytes = 1 << 17;
 
 // A buffer that a message made larger than this is freed with the message.
 constexpr std::uint32_t kKeptBytes = 1 << 20;
-
-[[noreturn]] void overLimit(const TTransport& transport, const char* what,
-                            int limit) {
-  throw TTransportException(
-      TTransportException::CORRUPTED_DATA,
-      transport.getOrigin() + ": " + what + " is over the limit of " +
-          std::to_string(limit) +
-          " bytes (--max-message, Limits::messageBytes); raise it on both "
-          "sides, or send less");
-}
 
 }  // namespace
 
@@ -85,7 +76,7 @@ std::uint32_t BufferedTransport::readEnd() {
 std::uint32_t BufferedTransport::receive(std::uint8_t* data,
                                          std::uint32_t size) {
   if (received_ >= static_cast<std::uint64_t>(getMaxMessageSize()))
-    overLimit(*this, "a message received", getMaxMessageSize());
+    overLimit(getOrigin(), "a message received", getMaxMessageSize());
   std::uint32_t got = under_->read(data, size);
   received_ += got;
   return got;
@@ -176,7 +167,7 @@ void BufferedTransport::send(const std::uint8_t* data, std::uint32_t size) {
   if (sent_ > static_cast<std::uint64_t>(getMaxMessageSize())) {
     // A part may have gone out: nothing may follow it.
     close();
-    overLimit(*this, "a message to send", getMaxMessageSize());
+    overLimit(getOrigin(), "a message to send", getMaxMessageSize());
   }
   under_->write(data, size);
 }
@@ -215,7 +206,7 @@ void FramedTransport::writeSlow(const std::uint8_t* data, std::uint32_t size) {
   if (have + size > static_cast<std::uint64_t>(getMaxMessageSize())) {
     setWriteBuffer(wBuf_.get(), wBufSize_);
     wBase_ += sizeof(std::uint32_t);  // room for the frame's size
-    overLimit(*this, "a message to send", getMaxMessageSize());
+    overLimit(getOrigin(), "a message to send", getMaxMessageSize());
   }
   TFramedTransport::writeSlow(data, size);
 }

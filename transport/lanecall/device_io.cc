@@ -21,6 +21,10 @@ void DeviceIo::setRingBytes(std::uint32_t tx, std::uint32_t rx) {
   rxBytes_ = rx;
 }
 
+void DeviceIo::setModeration(std::uint32_t bytes, std::uint32_t microseconds) {
+  moderation_ = {bytes, microseconds};
+}
+
 int DeviceIo::open() {
   Descriptor node(::open(path_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
   if (!node.valid()) return -errno;
@@ -34,6 +38,9 @@ int DeviceIo::open() {
                               rxBytes_ ? rxBytes_ : info.rx_bytes};
     if (::ioctl(node.get(), LANECALL_IOC_SET_RINGS, &sizes) < 0) return -errno;
   }
+  if (moderation_.microseconds &&
+      ::ioctl(node.get(), LANECALL_IOC_SET_MODERATION, &moderation_) < 0)
+    return errno == ENOTTY ? -EOPNOTSUPP : -errno;
   return adopt(std::move(node));
 }
 
@@ -49,6 +56,12 @@ int DeviceIo::status() {
     default:
       return 0;
   }
+}
+
+int DeviceIo::map(lanecall_mapping* layout) {
+  if (::ioctl(fd(), LANECALL_IOC_MAP, layout) == 0) return 0;
+  // A module from before there was mapped mode.
+  return errno == ENOTTY ? -EOPNOTSUPP : -errno;
 }
 
 ssize_t DeviceIo::read(void* data, std::size_t size) {

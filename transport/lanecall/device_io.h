@@ -5,6 +5,7 @@
 #define LANECALL_DEVICE_IO_H
 
 #include <lanecall/descriptor_io.h>
+#include <lanecall/driver.h>
 
 #include <cstdint>
 
@@ -19,16 +20,28 @@ class DeviceIo : public DescriptorIo {
   // driver refuses makes open() return -EINVAL.
   void setRingBytes(std::uint32_t tx, std::uint32_t rx);
 
+  // For connections opened from now on: interrupts that announce bytes wait
+  // until so many have come, or that long after the first; 0 us, the default:
+  // at once. A device that cannot makes open() return -EOPNOTSUPP.
+  void setModeration(std::uint32_t bytes, std::uint32_t microseconds);
+
   int open() override;
   int status() override;
   ssize_t read(void* data, std::size_t size) override;
   ssize_t write(const void* data, std::size_t size) override;
   std::string name() const override { return path_; }
 
+  // Once status() is 0: LANECALL_IOC_MAP, which turns read and write off. 0 or
+  // a negated errno value: -EAGAIN (poll for POLLOUT), -EOPNOTSUPP (read and
+  // write are what there is, and go on), or why the connection failed.
+  int map(lanecall_mapping* layout);
+  int descriptor() const { return fd(); }
+
  private:
   std::string path_;
   std::uint32_t txBytes_ = 0;
   std::uint32_t rxBytes_ = 0;
+  lanecall_moderation moderation_{};
 };
 
 }  // namespace lanecall

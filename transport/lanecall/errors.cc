@@ -87,6 +87,10 @@ const char* clientRemedy(int error, const std::string& action) {
 }
 
 const char* remedyFor(int error, const std::string& action, Peer peer) {
+  if (error == EPROTO)
+    return "the other side's place in a ring is one it cannot have reached; "
+           "the connection was closed; library, module, device and server must "
+           "be of one version";
   if (peer == Peer::kClient) return clientRemedy(error, action);
   if (error == ETIMEDOUT && action != "open")
     return "the connection was closed, since a late answer would be taken for "

@@ -147,6 +147,13 @@ void RingTransport::wait(Spinner& spinner, short events, const char* action,
   fail(Exception::INTERRUPTED, action, ECANCELED);
 }
 
+// The other side's index cannot be what it is: a lie, or what is left when the
+// device went away.
+int RingTransport::whyImpossible() const {
+  const int end = io_->end();
+  return end == 0 || end == -ESHUTDOWN ? EPROTO : -end;
+}
+
 // ---- Receiving -------------------------------------------------------------
 
 void RingTransport::failRead(int error) {
@@ -170,13 +177,19 @@ void RingTransport::release() {
   if (asked) io_->notify();
 }
 
-// Looks at the ring: is there a byte that was not seen, or the end?
-bool RingTransport::isMoreThere() {
+// Looks at the ring: bytes that were not seen, or -1.
+__s64 RingTransport::lookForBytes() {
   if (carried_) io_->move(POLLIN);
   end_ = io_->end();
   const __s64 held = lanecall_ring_look(&in_->core);
-  if (held < 0) failRead(EPROTO);
-  return held > consumed() + readable() || end_ != 0;
+  return held < 0 ? held : held - consumed() - readable();
+}
+
+// Is there a byte that was not seen, or the end?
+bool RingTransport::isMoreThere() {
+  const __s64 unseen = lookForBytes();
+  if (unseen < 0) failRead(whyImpossible());
+  return unseen > 0 || end_ != 0;
 }
 
 // The rest of the message's budget, or of its frame.
@@ -262,7 +275,7 @@ bool RingTransport::peek() {
 }
 
 bool RingTransport::isReadable() {
-  return hasBuffered() || !in_ || isMoreThere();
+  return hasBuffered() || !in_ || lookForBytes() != 0 || end_ != 0;
 }
 
 bool RingTransport::armReadable() {
@@ -270,7 +283,7 @@ bool RingTransport::armReadable() {
   leaveGathered();
   release();
   lanecall_ring_arm(&in_->core);
-  return isMoreThere();
+  return isReadable();
 }
 
 std::uint32_t RingTransport::readSlow(std::uint8_t* data, std::uint32_t size) {
@@ -279,6 +292,8 @@ std::uint32_t RingTransport::readSlow(std::uint8_t* data, std::uint32_t size) {
 }
 
 std::uint32_t RingTransport::readEnd() {
+  // Bytes of a ring that went away with its device were none.
+  if (in_ && io_->end() == -EIO) failRead(EIO);
   if (!hasBuffered()) {
     leaveGathered();
     if (gatheredRoom_ > kKeptBytes) {
@@ -371,7 +386,7 @@ bool RingTransport::isRoomThere(std::uint32_t least) {
   if (carried_) io_->move(POLLOUT);
   if (int end = io_->end()) failWrite(end == -ESHUTDOWN ? EPIPE : -end);
   const __s64 space = lanecall_ring_space(&out_->core);
-  if (space < 0) failWrite(EPROTO);
+  if (space < 0) failWrite(whyImpossible());
   return space >= least;
 }
 

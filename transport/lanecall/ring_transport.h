@@ -70,7 +70,7 @@ class RingTransport
   // receive timeout has passed (exception).
   bool peek() override;
 
-  // Whether peek() would answer at once. Never blocks.
+  // Whether peek() would answer at once, or throw. Neither blocks nor throws.
   bool isReadable();
 
   // The same; if not, the other side was asked to tell (RingIo::poll(POLLIN),
@@ -166,6 +166,7 @@ class RingTransport
   bool see(std::uint64_t most);
   std::uint64_t allowance() const;
   void show(std::uint64_t most);
+  __s64 lookForBytes();
   bool isMoreThere();
   void awaitBytes();
   bool beginFrame();
@@ -198,6 +199,7 @@ class RingTransport
   void wait(Spinner& spinner, short events, const char* action, Over over,
             Arm arm, MakeDeadline makeDeadline);
   [[noreturn]] void fail(Type type, const char* action, int error) const;
+  int whyImpossible() const;
 
   const std::unique_ptr<RingIo> io_;
   const Peer peer_;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/connect.h>
+#include <lanecall/failure.h>
 #include <lanecall/stream_transport.h>
 #include <poll.h>
 
@@ -9,15 +11,7 @@
 namespace lanecall {
 namespace {
 
-// A full queue of a Unix listener gives no event to wait for, so connecting is
-// tried again after this long.
-constexpr int kFullQueueMs = 5;
-
 bool is_retry(ssize_t result) { return result == -EINTR; }
-
-bool is_gone(int error) {
-  return error == EIO || error == ENODEV || error == ENOTCONN;
-}
 
 }  // namespace
 
@@ -32,16 +26,8 @@ void StreamTransport::fail(Exception::TTransportExceptionType type,
   throw Exception(type, explain(io_->name(), action, error, peer()));
 }
 
-void StreamTransport::failOpen(int error) {
-  io_->close();
-  throw Exception(
-      error == ECANCELED ? Exception::INTERRUPTED : Exception::NOT_OPEN,
-      explain(io_->name(), "open", error, peer(), io_->reason()));
-}
-
 void StreamTransport::await(short events, const Deadline& deadline,
-                            const char* action,
-                            Exception::TTransportExceptionType onTimeout) {
+                            const char* action) {
   // Looked at before each wait, not only when a wait ends empty: a peer that
   // moves a byte now and then must not stretch the deadline.
   while (!deadline.passed()) {
@@ -53,7 +39,7 @@ void StreamTransport::await(short events, const Deadline& deadline,
     if (ready < 0) fail(Exception::UNKNOWN, action, -ready);
   }
   close();
-  fail(onTimeout, action, ETIMEDOUT);
+  fail(Exception::TIMED_OUT, action, ETIMEDOUT);
 }
 
 void StreamTransport::open() {
@@ -62,15 +48,13 @@ void StreamTransport::open() {
   aheadAt_ = aheadEnd_ = 0;
   receiveDeadline_ = Deadline::never();
   sendDeadline_.reset();
-  int outcome;
-  while ((outcome = io_->open()) < 0) {
-    if (outcome != -EAGAIN && outcome != -EINTR) failOpen(-outcome);
-    if (deadline.passed()) failOpen(ETIMEDOUT);
-    ::poll(nullptr, 0, kFullQueueMs);
+  if (int error = connectWithin(*io_, deadline)) {
+    const std::string why =
+        explain(io_->name(), "open", error, peer(), io_->reason());
+    io_->close();
+    throw Exception(
+        error == ECANCELED ? Exception::INTERRUPTED : Exception::NOT_OPEN, why);
   }
-  while ((outcome = io_->status()) == -EINPROGRESS)
-    await(POLLOUT, deadline, "open", Exception::NOT_OPEN);
-  if (outcome < 0) failOpen(-outcome);
 }
 
 void StreamTransport::close() {
@@ -109,16 +93,12 @@ std::uint32_t StreamTransport::readChannel(std::uint8_t* data,
     if (got >= 0) return static_cast<std::uint32_t>(got);
     if (is_retry(got)) continue;
     if (got == -EAGAIN) {
-      await(POLLIN, deadline, "read", Exception::TIMED_OUT);
+      await(POLLIN, deadline, "read");
       continue;
     }
     int error = static_cast<int>(-got);
     close();
-    if (is_gone(error)) fail(Exception::NOT_OPEN, "read", error);
-    fail(error == ECONNRESET  ? Exception::END_OF_FILE
-         : error == ETIMEDOUT ? Exception::TIMED_OUT
-                              : Exception::UNKNOWN,
-         "read", error);
+    fail(readFailure(error), "read", error);
   }
 }
 
@@ -132,14 +112,11 @@ void StreamTransport::write(const std::uint8_t* data, std::uint32_t size) {
       data += put;
       size -= static_cast<std::uint32_t>(put);
     } else if (put == 0 || put == -EAGAIN) {
-      await(POLLOUT, deadline, "write", Exception::TIMED_OUT);
+      await(POLLOUT, deadline, "write");
     } else if (!is_retry(put)) {
       int error = static_cast<int>(-put);
       close();
-      fail(error == EPIPE || error == ECONNRESET || is_gone(error)
-               ? Exception::NOT_OPEN
-               : Exception::UNKNOWN,
-           "write", error);
+      fail(writeFailure(error), "write", error);
     }
   }
 }

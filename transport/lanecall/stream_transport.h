@@ -90,11 +90,9 @@ class StreamTransport
   using Exception = apache::thrift::transport::TTransportException;
 
   std::uint32_t readChannel(std::uint8_t* data, std::uint32_t size);
-  void await(short events, const Deadline& deadline, const char* action,
-             Exception::TTransportExceptionType onTimeout);
+  void await(short events, const Deadline& deadline, const char* action);
   [[noreturn]] void fail(Exception::TTransportExceptionType type,
                          const char* action, int error) const;
-  [[noreturn]] void failOpen(int error);
 
   std::unique_ptr<ChannelIo> io_;
   int connTimeoutMs_ = 0;
