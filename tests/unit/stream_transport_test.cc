@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // StreamTransport and TPcieTransport against scripted channels: which result of
-// the channel becomes which exception, and that every wait has its bound.
+// the channel becomes which exception, the same for both, and that every wait
+// has its bound.
 #include <gtest/gtest.h>
 #include <lanecall/pcie_transport.h>
 #include <lanecall/socket_io.h>
@@ -20,8 +21,24 @@ namespace {
 
 using apache::thrift::transport::TTransportException;
 
-class StreamTransportTest : public ::testing::Test {
+// A StreamTransport that speaks of a device.
+class NodeStream : public StreamTransport {
+ public:
+  using StreamTransport::StreamTransport;
+
  protected:
+  Peer peer() const override { return Peer::kDevice; }
+};
+
+// Such a script says what each look finds: no more looks than necessary.
+void lookOnce(StreamTransport&) {}
+void lookOnce(RingTransport& transport) { transport.setSpin(Spin::never()); }
+
+template <typename Transport>
+class EitherTransportTest : public ::testing::Test {
+ protected:
+  EitherTransportTest() { lookOnce(transport); }
+
   // Runs f, which must throw this type; returns the text.
   template <typename F>
   std::string thrown(TTransportException::TTransportExceptionType type, F f) {
@@ -45,103 +62,115 @@ class StreamTransportTest : public ::testing::Test {
   void write(const std::string& text) {
     transport.write(reinterpret_cast<const std::uint8_t*>(text.data()),
                     text.size());
+    transport.flush();
   }
 
   Script script;
-  TPcieTransport transport{std::make_unique<ScriptedIo>(&script)};
+  Transport transport{std::make_unique<ScriptedIo>(&script)};
 };
 
-TEST_F(StreamTransportTest, OpenWaitsUntilConnected) {
-  script.statuses = {-EINPROGRESS, -EINPROGRESS, 0};
-  transport.open();
-  EXPECT_TRUE(transport.isOpen());
-  EXPECT_EQ(script.pollTimeouts, (std::vector<int>{-1, -1}));
+using Both = ::testing::Types<NodeStream, TPcieTransport>;
+TYPED_TEST_SUITE(EitherTransportTest, Both);
+
+class StreamTransportTest : public EitherTransportTest<NodeStream> {
+ protected:
+  // A part of a message.
+  void write(const std::string& text) {
+    transport.write(reinterpret_cast<const std::uint8_t*>(text.data()),
+                    text.size());
+  }
+};
+
+TYPED_TEST(EitherTransportTest, OpenWaitsUntilConnected) {
+  this->script.statuses = {-EINPROGRESS, -EINPROGRESS, 0};
+  this->transport.open();
+  EXPECT_TRUE(this->transport.isOpen());
+  EXPECT_EQ(this->script.pollTimeouts, (std::vector<int>{-1, -1}));
 }
 
-TEST_F(StreamTransportTest, OpenFailsAsTheConnectionDid) {
-  script.statuses = {-EINPROGRESS, -ECONNREFUSED};
-  std::string text =
-      thrown(TTransportException::NOT_OPEN, [&] { transport.open(); });
+TYPED_TEST(EitherTransportTest, OpenFailsAsTheConnectionDid) {
+  this->script.statuses = {-EINPROGRESS, -ECONNREFUSED};
+  std::string text = this->thrown(TTransportException::NOT_OPEN,
+                                  [&] { this->transport.open(); });
   EXPECT_NE(text.find("scripted"), std::string::npos) << text;
   EXPECT_NE(text.find("Connection refused"), std::string::npos) << text;
-  EXPECT_FALSE(transport.isOpen());
-  EXPECT_EQ(script.closes, 1);
+  EXPECT_FALSE(this->transport.isOpen());
+  EXPECT_EQ(this->script.closes, 1);
 }
 
-TEST_F(StreamTransportTest, OpenErrorsNameTheRemedy) {
-  const std::pair<int, const char*> cases[] = {{-ENOENT, "modprobe"},
-                                               {-EACCES, "access"},
-                                               {-EBUSY, "channels"},
-                                               {-ENOTTY, "/dev/lanecallN"},
-                                               {-ECONNREFUSED, "rpc="}};
+TYPED_TEST(EitherTransportTest, OpenErrorsNameTheRemedy) {
+  const std::pair<int, const char*> cases[] = {
+      {-ENOENT, "modprobe"},   {-EACCES, "access"},
+      {-EBUSY, "channels"},    {-ENOTTY, "/dev/lanecallN"},
+      {-EOPNOTSUPP, "--mode"}, {-ECONNREFUSED, "rpc="}};
   for (auto [error, remedy] : cases) {
-    script.opens = {error};
-    std::string text =
-        thrown(TTransportException::NOT_OPEN, [&] { transport.open(); });
+    this->script.opens = {error};
+    std::string text = this->thrown(TTransportException::NOT_OPEN,
+                                    [&] { this->transport.open(); });
     EXPECT_NE(text.find(remedy), std::string::npos) << text;
     EXPECT_EQ(text.find('\n'), std::string::npos) << text;
   }
 }
 
-TEST_F(StreamTransportTest, OpenEndsAtTheConnectTimeout) {
-  script.statuses.assign(1000, -EINPROGRESS);
-  script.polls.assign(1000, 0);
-  script.onPoll = [] {
+TYPED_TEST(EitherTransportTest, OpenEndsAtTheConnectTimeout) {
+  this->script.statuses.assign(1000, -EINPROGRESS);
+  this->script.polls.assign(1000, 0);
+  this->script.onPoll = [] {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   };
-  transport.setConnTimeout(20);
-  thrown(TTransportException::NOT_OPEN, [&] { transport.open(); });
-  EXPECT_FALSE(transport.isOpen());
-  ASSERT_FALSE(script.pollTimeouts.empty());
-  EXPECT_LE(script.pollTimeouts.front(), 20);
-  EXPECT_GT(script.pollTimeouts.front(), 0);
+  this->transport.setConnTimeout(20);
+  this->thrown(TTransportException::NOT_OPEN, [&] { this->transport.open(); });
+  EXPECT_FALSE(this->transport.isOpen());
+  ASSERT_FALSE(this->script.pollTimeouts.empty());
+  EXPECT_LE(this->script.pollTimeouts.front(), 20);
+  EXPECT_GT(this->script.pollTimeouts.front(), 0);
 }
 
-TEST_F(StreamTransportTest, AFullListenerIsTriedAgain) {
-  script.opens = {-EAGAIN, -EAGAIN, 0};
-  transport.open();
-  EXPECT_TRUE(transport.isOpen());
+TYPED_TEST(EitherTransportTest, AFullListenerIsTriedAgain) {
+  this->script.opens = {-EAGAIN, -EAGAIN, 0};
+  this->transport.open();
+  EXPECT_TRUE(this->transport.isOpen());
 }
 
-TEST_F(StreamTransportTest, ReadsAndWritesRetryAfterASignal) {
-  transport.open();
-  script.reads = {-EINTR, -EAGAIN, 3};
-  script.polls = {-EINTR};
-  script.input = "abcdef";
-  EXPECT_EQ(read(6), "abc");
-  script.writes = {-EINTR, 2, -EAGAIN, 1};
-  script.polls = {-EINTR, POLLOUT};
-  write("hello");
-  EXPECT_EQ(script.output, "hello");
+TYPED_TEST(EitherTransportTest, ReadsAndWritesRetryAfterASignal) {
+  this->transport.open();
+  this->script.reads = {-EINTR, -EAGAIN, 3};
+  this->script.polls = {-EINTR};
+  this->script.input = "abcdef";
+  EXPECT_EQ(this->read(6), "abc");
+  this->script.writes = {-EINTR, 2, -EAGAIN, 1};
+  this->script.polls = {-EINTR, POLLOUT};
+  this->write("hello");
+  EXPECT_EQ(this->script.output, "hello");
 }
 
-TEST_F(StreamTransportTest, EndOfStreamIsZeroBytes) {
-  transport.open();
-  script.reads = {0};
-  EXPECT_EQ(read(4), "");
+TYPED_TEST(EitherTransportTest, EndOfStreamIsZeroBytes) {
+  this->transport.open();
+  this->script.reads = {0};
+  EXPECT_EQ(this->read(4), "");
 }
 
-TEST_F(StreamTransportTest, PeekTellsDataFromTheEnd) {
-  transport.open();
-  script.input = "ab";
-  EXPECT_TRUE(transport.peek());
-  EXPECT_TRUE(transport.peek());
-  EXPECT_EQ(read(1), "a");
-  EXPECT_EQ(read(9), "b");
-  script.reads = {0};
-  EXPECT_FALSE(transport.peek());
+TYPED_TEST(EitherTransportTest, PeekTellsDataFromTheEnd) {
+  this->transport.open();
+  this->script.input = "ab";
+  EXPECT_TRUE(this->transport.peek());
+  EXPECT_TRUE(this->transport.peek());
+  EXPECT_EQ(this->read(1), "a");
+  EXPECT_EQ(this->read(9), "b");
+  this->script.reads = {0};
+  EXPECT_FALSE(this->transport.peek());
 }
 
-TEST_F(StreamTransportTest, ErrorsKeepTheirKind) {
+TYPED_TEST(EitherTransportTest, ErrorsKeepTheirKind) {
   const std::pair<int, TTransportException::TTransportExceptionType> reads[] = {
       {-ECONNRESET, TTransportException::END_OF_FILE},
       {-EIO, TTransportException::NOT_OPEN},
       {-EINVAL, TTransportException::UNKNOWN}};
   for (auto [error, type] : reads) {
-    transport.open();
-    script.reads = {error};
-    thrown(type, [&] { read(1); });
-    EXPECT_FALSE(transport.isOpen());
+    this->transport.open();
+    this->script.reads = {error};
+    this->thrown(type, [&] { this->read(1); });
+    EXPECT_FALSE(this->transport.isOpen());
   }
   const std::pair<int, TTransportException::TTransportExceptionType> writes[] =
       {{-EPIPE, TTransportException::NOT_OPEN},
@@ -149,32 +178,32 @@ TEST_F(StreamTransportTest, ErrorsKeepTheirKind) {
        {-EIO, TTransportException::NOT_OPEN},
        {-EINVAL, TTransportException::UNKNOWN}};
   for (auto [error, type] : writes) {
-    transport.open();
-    script.writes = {error};
-    thrown(type, [&] { write("x"); });
-    EXPECT_FALSE(transport.isOpen());
+    this->transport.open();
+    this->script.writes = {error};
+    this->thrown(type, [&] { this->write("x"); });
+    EXPECT_FALSE(this->transport.isOpen());
   }
 }
 
-TEST_F(StreamTransportTest, WhatIsNotOpenSaysSo) {
-  thrown(TTransportException::NOT_OPEN, [&] { read(1); });
-  thrown(TTransportException::NOT_OPEN, [&] { write("x"); });
-  EXPECT_FALSE(transport.peek());
+TYPED_TEST(EitherTransportTest, WhatIsNotOpenSaysSo) {
+  this->thrown(TTransportException::NOT_OPEN, [&] { this->read(1); });
+  this->thrown(TTransportException::NOT_OPEN, [&] { this->write("x"); });
+  EXPECT_FALSE(this->transport.peek());
 }
 
-TEST_F(StreamTransportTest, AnInterruptEndsAReadAndLeavesItOpen) {
-  transport.open();
-  script.polls = {-ECANCELED};
-  thrown(TTransportException::INTERRUPTED, [&] { read(1); });
-  EXPECT_TRUE(transport.isOpen());
+TYPED_TEST(EitherTransportTest, AnInterruptEndsAReadAndLeavesItOpen) {
+  this->transport.open();
+  this->script.polls = {-ECANCELED};
+  this->thrown(TTransportException::INTERRUPTED, [&] { this->read(1); });
+  EXPECT_TRUE(this->transport.isOpen());
 }
 
-TEST_F(StreamTransportTest, AnInterruptEndsAWriteAndClosesIt) {
-  transport.open();
-  script.writes = {1, -EAGAIN};
-  script.polls = {-ECANCELED};
-  thrown(TTransportException::INTERRUPTED, [&] { write("ab"); });
-  EXPECT_FALSE(transport.isOpen());
+TYPED_TEST(EitherTransportTest, AnInterruptEndsAWriteAndClosesIt) {
+  this->transport.open();
+  this->script.writes = {1, -EAGAIN, -EAGAIN, -EAGAIN};
+  this->script.polls = {-ECANCELED};
+  this->thrown(TTransportException::INTERRUPTED, [&] { this->write("ab"); });
+  EXPECT_FALSE(this->transport.isOpen());
 }
 
 // A peer that takes one byte at a time must not stretch the send timeout. The
@@ -228,17 +257,17 @@ TEST_F(StreamTransportTest, EachMessageHasTheWholeSendTimeout) {
   }
 }
 
-TEST_F(StreamTransportTest, ATrickleDoesNotStretchAReceiveDeadline) {
-  transport.open();
-  script.onPoll = [&] {
+TYPED_TEST(EitherTransportTest, ATrickleDoesNotStretchAReceiveDeadline) {
+  this->transport.open();
+  this->script.onPoll = [&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    script.input = "x";
+    this->script.input = "x";
   };
-  transport.setReceiveDeadline(Deadline::in(20));
-  thrown(TTransportException::TIMED_OUT, [&] {
-    for (;;) read(1);
+  this->transport.setReceiveDeadline(Deadline::in(20));
+  this->thrown(TTransportException::TIMED_OUT, [&] {
+    for (;;) this->read(1);
   });
-  EXPECT_FALSE(transport.isOpen());
+  EXPECT_FALSE(this->transport.isOpen());
 }
 
 class SocketPairTest : public ::testing::Test {

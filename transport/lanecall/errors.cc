@@ -24,6 +24,10 @@ const char* deviceRemedy(int error) {
     case EBUSY:
       return "all its channels are in use; close one, or give the device more "
              "(channels=)";
+    case EOPNOTSUPP:
+      return "this machine and device share no memory that programs may map "
+             "(use --mode auto or rw), or the device does not moderate "
+             "interrupts";
     case EINVAL:
       return "the driver refused; ring sizes must be powers of two that "
              "LANECALL_IOC_INFO allows";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/limits.h>
+#include <lanecall/ring_transport.h>
 #include <thrift/protocol/TBinaryProtocol.h>
 #include <thrift/protocol/TCompactProtocol.h>
 #include <thrift/protocol/TProtocolException.h>
@@ -52,11 +53,13 @@ std::shared_ptr<thrift::TConfiguration> Limits::configuration() const {
 
 std::shared_ptr<thrift::protocol::TProtocolFactory> protocolFactory(
     Protocol protocol, const Limits& limits) {
+  // On a RingTransport these make protocols that are compiled for it, on any
+  // other the usual ones.
   using namespace thrift::protocol;
   if (protocol == Protocol::kCompact)
-    return std::make_shared<TCompactProtocolFactory>(limits.stringBytes,
-                                                     limits.containerItems);
-  return std::make_shared<TBinaryProtocolFactory>(
+    return std::make_shared<TCompactProtocolFactoryT<RingTransport>>(
+        limits.stringBytes, limits.containerItems);
+  return std::make_shared<TBinaryProtocolFactoryT<RingTransport>>(
       limits.stringBytes, limits.containerItems, true, true);
 }
 

@@ -12,14 +12,30 @@ namespace {
 
 using apache::thrift::transport::TTransportException;
 
-std::shared_ptr<StreamTransport> rawTransport(const Uri& uri,
-                                              const ClientOptions& options) {
-  auto configuration = options.limits.configuration();
-  if (uri.scheme == Uri::Scheme::kPcie)
-    return std::make_shared<TPcieTransport>(
-        uri.path, configuration, options.txRingBytes, options.rxRingBytes);
-  return std::make_shared<StreamTransport>(std::make_unique<SocketIo>(uri),
-                                           configuration);
+template <typename Transport>
+void setTimeouts(Transport& transport, const ClientOptions& options) {
+  transport.setConnTimeout(options.connectTimeoutMs);
+  transport.setRecvTimeout(options.receiveTimeoutMs);
+  transport.setSendTimeout(options.sendTimeoutMs);
+}
+
+TransportPtr onDevice(const std::string& path, const ClientOptions& options) {
+  auto transport = std::make_shared<TPcieTransport>(
+      path, options.limits.configuration(), options.txRingBytes,
+      options.rxRingBytes);
+  setTimeouts(*transport, options);
+  transport->setFraming(options.framing);
+  transport->setMode(options.mode);
+  transport->setSpin(options.spin);
+  transport->setModeration(options.moderateBytes, options.moderateUs);
+  return transport;
+}
+
+TransportPtr onSocket(const Uri& uri, const ClientOptions& options) {
+  auto transport = std::make_shared<StreamTransport>(
+      std::make_unique<SocketIo>(uri), options.limits.configuration());
+  setTimeouts(*transport, options);
+  return stack(transport, options.framing, options.limits);
 }
 
 }  // namespace
@@ -29,11 +45,8 @@ TransportPtr makeTransport(const std::string& text,
   const Uri uri = parseUri(text);
   if (uri.scheme == Uri::Scheme::kTcp && uri.port == 0)
     throw std::invalid_argument("'" + text + "': a client needs the port");
-  auto raw = rawTransport(uri, options);
-  raw->setConnTimeout(options.connectTimeoutMs);
-  raw->setRecvTimeout(options.receiveTimeoutMs);
-  raw->setSendTimeout(options.sendTimeoutMs);
-  return stack(raw, options.framing, options.limits);
+  if (uri.scheme == Uri::Scheme::kPcie) return onDevice(uri.path, options);
+  return onSocket(uri, options);
 } catch (const std::invalid_argument& error) {
   throw TTransportException(TTransportException::BAD_ARGS, error.what());
 }

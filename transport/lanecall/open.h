@@ -10,7 +10,9 @@
 #define LANECALL_OPEN_H
 
 #include <lanecall/buffered.h>
+#include <lanecall/device_ring_io.h>
 #include <lanecall/limits.h>
+#include <lanecall/spin.h>
 
 #include <cstdint>
 #include <memory>
@@ -26,9 +28,16 @@ struct ClientOptions {
   int connectTimeoutMs = 0;
   int receiveTimeoutMs = 0;
   int sendTimeoutMs = 0;
-  // pcie: only: bytes, powers of two, 0 for the driver's default.
+  // pcie: only. Bytes, powers of two, 0 for the driver's default.
   std::uint32_t txRingBytes = 0;
   std::uint32_t rxRingBytes = 0;
+  DeviceMode mode = DeviceMode::kAutomatic;
+  // How a wait begins, before it sleeps.
+  Spin spin = Spin::adaptive();
+  // Interrupts that announce bytes wait until so many have come, or that long
+  // after the first; 0 us: at once.
+  std::uint32_t moderateBytes = 0;
+  std::uint32_t moderateUs = 0;
 };
 
 using TransportPtr = std::shared_ptr<apache::thrift::transport::TTransport>;

@@ -5,11 +5,11 @@
 namespace lanecall {
 namespace {
 
-std::unique_ptr<ChannelIo> node(const std::string& path, std::uint32_t tx,
-                                std::uint32_t rx) {
-  auto io = std::make_unique<DeviceIo>(path);
-  io->setRingBytes(tx, rx);
-  return io;
+std::shared_ptr<DeviceIo> nodeOf(const std::string& path, std::uint32_t tx,
+                                 std::uint32_t rx) {
+  auto node = std::make_shared<DeviceIo>(path);
+  node->setRingBytes(tx, rx);
+  return node;
 }
 
 }  // namespace
@@ -18,7 +18,23 @@ TPcieTransport::TPcieTransport(const std::string& path,
                                Configuration configuration,
                                std::uint32_t txRingBytes,
                                std::uint32_t rxRingBytes)
-    : StreamTransport(node(path, txRingBytes, rxRingBytes),
-                      std::move(configuration)) {}
+    : TPcieTransport(nodeOf(path, txRingBytes, rxRingBytes),
+                     std::move(configuration)) {}
+
+TPcieTransport::TPcieTransport(std::shared_ptr<DeviceIo> node,
+                               Configuration configuration)
+    : RingTransport(std::make_unique<DeviceRingIo>(node),
+                    std::move(configuration)),
+      node_(std::move(node)),
+      rings_(static_cast<DeviceRingIo*>(&io())) {}
+
+void TPcieTransport::setMode(Mode mode) {
+  if (rings_) rings_->setMode(mode);
+}
+
+void TPcieTransport::setModeration(std::uint32_t bytes,
+                                   std::uint32_t microseconds) {
+  if (node_) node_->setModeration(bytes, microseconds);
+}
 
 }  // namespace lanecall
