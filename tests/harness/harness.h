@@ -21,6 +21,8 @@ class Harness {
   // Kills what still runs.
   virtual ~Harness() = default;
 
+  // An address that begins with card: is served as a card's firmware, such as
+  // card:unix:/path.
   virtual Server start(const std::vector<std::string>& listen,
                        const std::vector<std::string>& arguments) = 0;
   // SIGTERM and wait; exit status, or 128 + signal.

@@ -18,8 +18,8 @@ service HarnessControl {
   // Where the device behind the guest's n-th node connects to.
   string deviceAddress(1: i32 device) throws (1: HarnessFailure failure)
 
-  // Starts lanecall-server with these arguments after its --listen options;
-  // returns once clients may connect.
+  // Starts lanecall-server with these arguments after its --listen and --card
+  // options (harness.h); returns once clients may connect.
   RunningServer start(1: list<string> listen, 2: list<string> arguments)
       throws (1: HarnessFailure failure)
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 
 #include "harness.h"
@@ -13,6 +14,9 @@
 
 namespace lanecall::test {
 namespace {
+
+// Before an address that a device's card port connects to.
+constexpr std::string_view kCard = "card:";
 
 // All lines until the other end is closed by everyone who holds it.
 std::vector<std::string> readLines(const Descriptor& from) {
@@ -38,8 +42,9 @@ class LocalHarness : public Harness {
                const std::vector<std::string>& arguments) override {
     std::vector<std::string> command = {program_, "--ready-fd", "3"};
     for (const std::string& address : listen) {
-      command.push_back("--listen");
-      command.push_back(address);
+      const bool card = address.starts_with(kCard);
+      command.push_back(card ? "--card" : "--listen");
+      command.push_back(card ? address.substr(kCard.size()) : address);
     }
     command.insert(command.end(), arguments.begin(), arguments.end());
     int ends[2];
@@ -52,6 +57,8 @@ class LocalHarness : public Harness {
     std::vector<std::string> addresses = readLines(ready);
     if (addresses.size() != listen.size())
       throw std::runtime_error(program_ + " did not start");
+    for (std::size_t i = 0; i < listen.size(); ++i)
+      if (listen[i].starts_with(kCard)) addresses[i] = listen[i];
     running_.emplace(++lastId_, std::move(process));
     return {lastId_, std::move(addresses)};
   }
