@@ -91,6 +91,14 @@ void addConnectionOptions(CLI::App& app, CommandLine& line) {
        "pcie: bytes of the ring to the device, a power of two");
   ring("--rx-ring", o.rxRingBytes,
        "pcie: bytes of the ring from the device, a power of two");
+  app.add_option_function<std::string>(
+      "--mode",
+      [&o](const std::string& name) { o.mode = parseDeviceMode(name); },
+      "pcie: auto, mapped or rw (through read and write) [auto]");
+  app.add_option_function<std::string>(
+      "--spin", [&o](const std::string& text) { o.spin = parseSpin(text); },
+      "pcie: look for the answer for so many microseconds before sleeping, or "
+      "never, always, adaptive [adaptive]");
 }
 
 void addEduCommands(CLI::App& app, CommandLine& line) {

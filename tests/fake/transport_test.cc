@@ -61,6 +61,7 @@ class Transport : public Contract {
   }
   static void write(TPcieTransport& to, const Bytes& bytes) {
     to.write(bytes.data(), static_cast<uint32_t>(bytes.size()));
+    to.flush();
   }
 
   std::unique_ptr<UserNode> node_;
