@@ -8,6 +8,7 @@
 #include <lanecall/pcie_transport.h>
 #include <lanecall/server.h>
 #include <spdlog/sinks/null_sink.h>
+#include <thrift/protocol/TBinaryProtocol.h>
 
 #include <chrono>
 #include <future>
@@ -26,7 +27,22 @@ using Type = TTransportException::TTransportExceptionType;
 constexpr int kSoonMs = 20000;
 constexpr int kShortMs = 50;  // for waits that have to run out
 
-class Transport : public Contract {
+// How the node is used, and how waits begin.
+struct Use {
+  const char* name;
+  bool mapped;
+  Spin spin;
+};
+std::ostream& operator<<(std::ostream& to, const Use& use) {
+  return to << use.name;
+}
+
+const Use kUses[] = {{"read_write", false, Spin::adaptive()},
+                     {"mapped", true, Spin::adaptive()},
+                     {"mapped_spinning", true, Spin::always()},
+                     {"mapped_sleeping", true, Spin::never()}};
+
+class Transport : public Contract, public ::testing::WithParamInterface<Use> {
  protected:
   // On a device whose server is the test's own.
   void beginNode(Family family = Family::kUnix, int backlog = 512,
@@ -36,11 +52,19 @@ class Transport : public Contract {
   }
 
   std::shared_ptr<TPcieTransport> transport() {
-    auto made = std::make_shared<TPcieTransport>(node_->channel());
+    auto made = GetParam().mapped ? std::make_shared<TPcieTransport>(
+                                        node_->rings(), configuration())
+                                  : std::make_shared<TPcieTransport>(
+                                        node_->channel(), configuration());
+    made->setSpin(GetParam().spin);
     made->setConnTimeout(kSoonMs);
     made->setRecvTimeout(kSoonMs);
     made->setSendTimeout(kSoonMs);
     return made;
+  }
+
+  static std::shared_ptr<apache::thrift::TConfiguration> configuration() {
+    return Limits().configuration();
   }
 
   template <typename Call>
@@ -69,7 +93,7 @@ class Transport : public Contract {
 };
 
 // ---- Calls
-// ---------------------------------------------------------------------
+// -------------------------------------------------------------------
 
 // Edu, and a way to wait for a call that has no answer.
 class NotedEdu : public EduHandler {
@@ -103,10 +127,8 @@ class TransportCalls : public Transport {
   edu::EduClient client() {
     auto raw = transport();
     raw->open();
-    const Limits limits;
     return edu::EduClient(
-        protocolFactory(Protocol::kBinary, limits)
-            ->getProtocol(stack(raw, Framing::kBuffered, limits)));
+        protocolFactory(Protocol::kBinary, Limits())->getProtocol(raw));
   }
 
   std::shared_ptr<NotedEdu> handler_ = std::make_shared<NotedEdu>();
@@ -114,7 +136,7 @@ class TransportCalls : public Transport {
   std::thread thread_;
 };
 
-TEST_F(TransportCalls, EveryKindIsAnswered) {
+TEST_P(TransportCalls, EveryKindIsAnswered) {
   serve(Family::kTcp);
   auto c = client();
   c.ping();
@@ -132,7 +154,7 @@ TEST_F(TransportCalls, EveryKindIsAnswered) {
   c.ping();
 }
 
-TEST_F(TransportCalls, BytesOfEverySizeComeBackThroughTheSmallestRings) {
+TEST_P(TransportCalls, BytesOfEverySizeComeBackThroughTheSmallestRings) {
   serve(Family::kUnix, {.tx_shift = 12, .rx_shift = 12});
   auto c = client();
   for (size_t size :
@@ -145,7 +167,7 @@ TEST_F(TransportCalls, BytesOfEverySizeComeBackThroughTheSmallestRings) {
   }
 }
 
-TEST_F(TransportCalls, ClientsOnManyThreadsDoNotMeet) {
+TEST_P(TransportCalls, ClientsOnManyThreadsDoNotMeet) {
   serve(Family::kUnix, {.tx_shift = 13, .rx_shift = 13});
   std::vector<std::thread> threads;
   for (unsigned t = 0; t < 16; ++t) {
@@ -164,7 +186,7 @@ TEST_F(TransportCalls, ClientsOnManyThreadsDoNotMeet) {
   EXPECT_EQ(guestErrors(), 0u);
 }
 
-TEST_F(TransportCalls, OnewayCallBeforeCloseArrives) {
+TEST_P(TransportCalls, OnewayCallBeforeCloseArrives) {
   serve(Family::kUnix);
   client().note("the last thing said");
   auto noted = handler_->noted.get_future();
@@ -173,10 +195,36 @@ TEST_F(TransportCalls, OnewayCallBeforeCloseArrives) {
   EXPECT_EQ(noted.get(), "the last thing said");
 }
 
-// ---- Ends
-// ------------------------------------------------------------------------
+// The same, compiled for the transport: no virtual call is left.
+TEST_P(TransportCalls, TemplatesAnswerAsVirtualCallsDo) {
+  serve(Family::kUnix, {.tx_shift = 12, .rx_shift = 12});
+  using Inlined = apache::thrift::protocol::TBinaryProtocolT<TPcieTransport>;
+  auto raw = transport();
+  raw->open();
+  edu::EduClientT<Inlined> inlined(std::make_shared<Inlined>(raw));
+  auto usual = client();
+  for (size_t size : {0, 1, 4095, 4096, 4097, 1 << 20}) {
+    const Bytes bytes = someBytes(size, static_cast<unsigned>(size));
+    const std::string sent(bytes.begin(), bytes.end());
+    std::string a, b;
+    inlined.reflect(a, sent);
+    usual.reflect(b, sent);
+    ASSERT_TRUE(a == sent && b == sent) << size;
+  }
+  std::vector<int32_t> a, b;
+  inlined.scale(a, {1, -2, 3}, 4);
+  usual.scale(b, {1, -2, 3}, 4);
+  EXPECT_EQ(a, b);
+  EXPECT_EQ(inlined.counter(), 0);
+  EXPECT_EQ(usual.counter(), 1);
+  EXPECT_THROW(inlined.factorial(21), edu::OutOfRange);
+  inlined.ping();
+}
 
-TEST_F(Transport, NobodyListensIsNotOpen) {
+// ---- Ends
+// --------------------------------------------------------------------
+
+TEST_P(Transport, NobodyListensIsNotOpen) {
   beginAt("unix:" + dir_.file("nobody.sock"));
   enableEngine(device());
   node_ = std::make_unique<UserNode>(device());
@@ -186,7 +234,7 @@ TEST_F(Transport, NobodyListensIsNotOpen) {
   EXPECT_FALSE(t->isOpen());
 }
 
-TEST_F(Transport, ServerTooBusyToAcceptTimesOut) {
+TEST_P(Transport, ServerTooBusyToAcceptTimesOut) {
   beginNode(Family::kTcp, 0);
   Descriptor in_the_way = server().fillQueue();
   auto t = transport();
@@ -195,7 +243,7 @@ TEST_F(Transport, ServerTooBusyToAcceptTimesOut) {
   EXPECT_FALSE(t->isOpen());
 }
 
-TEST_F(Transport, AllChannelsInUseIsNotOpenUntilOneIsFree) {
+TEST_P(Transport, AllChannelsInUseIsNotOpenUntilOneIsFree) {
   begin(Family::kUnix, {.channels = 2});
   node_ = std::make_unique<UserNode>(device());
   auto a = transport(), b = transport(), c = transport();
@@ -212,7 +260,7 @@ TEST_F(Transport, AllChannelsInUseIsNotOpenUntilOneIsFree) {
   }));
 }
 
-TEST_F(Transport, SilentServerTimesOutAndClosesTheTransport) {
+TEST_P(Transport, SilentServerTimesOutAndClosesTheTransport) {
   beginNode();
   auto t = transport();
   t->open();
@@ -224,7 +272,7 @@ TEST_F(Transport, SilentServerTimesOutAndClosesTheTransport) {
   EXPECT_EQ(peer->receiveToEnd(soon()), someBytes(10));
 }
 
-TEST_F(Transport, ServerThatDoesNotReadTimesOutTheSender) {
+TEST_P(Transport, ServerThatDoesNotReadTimesOutTheSender) {
   beginNode();
   auto t = transport();
   t->open();
@@ -235,7 +283,7 @@ TEST_F(Transport, ServerThatDoesNotReadTimesOutTheSender) {
   EXPECT_FALSE(t->isOpen());
 }
 
-TEST_F(Transport, EndInOrderIsReadAfterAllBytes) {
+TEST_P(Transport, EndInOrderIsReadAfterAllBytes) {
   beginNode();
   auto t = transport();
   t->open();
@@ -248,7 +296,7 @@ TEST_F(Transport, EndInOrderIsReadAfterAllBytes) {
   throws(TTransportException::NOT_OPEN, [&] { write(*t, someBytes(1)); });
 }
 
-TEST_F(Transport, BrokenConnectionIsEndOfFile) {
+TEST_P(Transport, BrokenConnectionIsEndOfFile) {
   beginNode();
   auto t = transport();
   t->open();
@@ -259,7 +307,7 @@ TEST_F(Transport, BrokenConnectionIsEndOfFile) {
   throws(TTransportException::END_OF_FILE, [&] { read(*t, 10); });
 }
 
-TEST_F(Transport, ServerThatDiesInMidCallEndsTheWait) {
+TEST_P(Transport, ServerThatDiesInMidCallEndsTheWait) {
   beginNode();
   auto t = transport();
   t->open();
@@ -273,7 +321,7 @@ TEST_F(Transport, ServerThatDiesInMidCallEndsTheWait) {
   killer.join();
 }
 
-TEST_F(Transport, InterruptEndsAWaitFromAnotherThread) {
+TEST_P(Transport, InterruptEndsAWaitFromAnotherThread) {
   beginNode();
   auto t = transport();
   t->setRecvTimeout(0);
@@ -283,7 +331,7 @@ TEST_F(Transport, InterruptEndsAWaitFromAnotherThread) {
   other.join();
 }
 
-TEST_F(Transport, DeviceThatIsResetEndsTheWait) {
+TEST_P(Transport, DeviceThatIsResetEndsTheWait) {
   beginNode();
   auto t = transport();
   t->open();
@@ -303,7 +351,7 @@ TEST_F(Transport, DeviceThatIsResetEndsTheWait) {
   EXPECT_EQ(peer->receive(10, soon()), someBytes(10));
 }
 
-TEST_F(Transport, MayBeOpenedAgainAndAgain) {
+TEST_P(Transport, MayBeOpenedAgainAndAgain) {
   beginNode();
   auto t = transport();
   for (int i = 0; i < 100; ++i) {
@@ -315,6 +363,13 @@ TEST_F(Transport, MayBeOpenedAgainAndAgain) {
   }
   EXPECT_EQ(guestErrors(), 0u);
 }
+
+std::string useName(const ::testing::TestParamInfo<Use>& info) {
+  return info.param.name;
+}
+INSTANTIATE_TEST_SUITE_P(Each, TransportCalls, ::testing::ValuesIn(kUses),
+                         useName);
+INSTANTIATE_TEST_SUITE_P(Each, Transport, ::testing::ValuesIn(kUses), useName);
 
 }  // namespace
 }  // namespace lanecall::test

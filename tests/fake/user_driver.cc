@@ -79,11 +79,15 @@ void UserRing::walk(uint32_t index, size_t bytes, Copy copy) const {
     const uint32_t inside = offset & (page - 1);
     const size_t n =
         std::min<size_t>({bytes - done, page - inside, size() - offset});
-    copy(card_ ? card_ + offset
-               : pages_[order_[offset >> page_shift_]].data() + inside,
-         done, n);
+    copy(at(offset), done, n);
     done += n;
   }
+}
+
+unsigned char* UserRing::at(uint32_t offset) const {
+  if (card_) return card_ + offset;
+  const uint32_t inside = offset & ((1u << page_shift_) - 1);
+  return pages_[order_[offset >> page_shift_]].data() + inside;
 }
 
 void UserRing::store(uint32_t index, std::span<const unsigned char> from) {

@@ -9,6 +9,7 @@
 #include <lanecall/deadline.h>
 #include <lanecall/ring.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -56,6 +57,10 @@ class UserRing {
   unsigned shift() const { return shift_; }
   uint32_t size() const { return 1u << shift_; }
   void setEntry(size_t page, uint64_t address);  // spoils the table
+
+  // Where a byte of the ring is, and what follows it up to its page's end.
+  unsigned char* at(uint32_t offset) const;
+  uint32_t pageBytes() const { return std::min(1u << page_shift_, size()); }
 
   // Bytes of the stream from `index` on.
   void store(uint32_t index, std::span<const unsigned char> from);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "user_node.h"
 
+#include <lanecall/mapped_io.h>
 #include <poll.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <system_error>
 
 namespace lanecall::test {
 namespace {
@@ -157,6 +160,120 @@ class UserChannelIo final : public ChannelIo {
   std::atomic<bool> interrupted_{false};
 };
 
+// A ring's scattered pages, in order, twice.
+class MappedRing {
+ public:
+  explicit MappedRing(const UserRing& ring) : bytes_(2 * size_t{ring.size()}) {
+    void* all =
+        ::mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED) fail();
+    start_ = static_cast<unsigned char*>(all);
+    for (uint32_t at = 0; at < bytes_; at += ring.pageBytes()) {
+      // Of no bytes, mremap makes another mapping of what is shared there.
+      if (::mremap(ring.at(at & (ring.size() - 1)), 0, ring.pageBytes(),
+                   MREMAP_MAYMOVE | MREMAP_FIXED, start_ + at) == MAP_FAILED) {
+        fail();
+      }
+    }
+  }
+  ~MappedRing() { ::munmap(start_, bytes_); }
+  MappedRing(const MappedRing&) = delete;
+  MappedRing& operator=(const MappedRing&) = delete;
+
+  unsigned char* data() const { return start_; }
+
+ private:
+  [[noreturn]] static void fail() {
+    throw std::system_error(errno, std::generic_category(), "mapping a ring");
+  }
+
+  const size_t bytes_;
+  unsigned char* start_ = nullptr;
+};
+
+// The kernel's mapped mode and the library's MappedIo in one.
+class UserRingIo final : public RingIo {
+ public:
+  explicit UserRingIo(UserNode& node) : node_(node) {}
+  ~UserRingIo() override { close(); }
+
+  int open() override {
+    channel_ = node_.take();
+    if (!channel_) return -EBUSY;
+    losses_ = node_.losses_;
+    attached_ = false;
+    interrupted_ = false;
+    vector_ = channel_->vector();
+    channel_->open();
+    return 0;
+  }
+
+  int status() override {
+    if (lost()) return -EIO;
+    uint32_t now = channel_->status();
+    if (LANECALL_STATE(now) == LANECALL_READY && !attached_) {
+      attached_ = true;
+      channel_->attach();
+      now = channel_->status();
+    }
+    if (LANECALL_STATE(now) == LANECALL_ENDED && errnoOf(now)) {
+      return -errnoOf(now);
+    }
+    if (LANECALL_STATE(now) != LANECALL_RUNNING &&
+        LANECALL_STATE(now) != LANECALL_ENDED) {
+      return -EINPROGRESS;
+    }
+    if (!tx_) map();
+    return 0;
+  }
+
+  Ring& outgoing() override { return outgoing_; }
+  Ring& incoming() override { return incoming_; }
+  void notify() override { channel_->doorbell(); }
+  int end() const override {
+    return lost() ? -EIO : endOfChannel(channel_->statusPage());
+  }
+
+  int poll(short events, int timeout_ms) override {
+    if (interrupted_) return -ECANCELED;
+    if (lost() || (tx_ && end())) return POLLHUP;
+    if (!node_.device_.waitInterrupt(vector_, deadlineOf(timeout_ms))) return 0;
+    return interrupted_ ? -ECANCELED : events;
+  }
+
+  void interrupt() override {
+    interrupted_ = true;
+    node_.device_.wake(vector_);
+  }
+
+  void close() override {
+    tx_.reset();
+    rx_.reset();
+    if (channel_) node_.giveBack(std::move(channel_));
+  }
+  bool isOpen() const override { return channel_ != nullptr; }
+  std::string name() const override { return "user node"; }
+
+ private:
+  bool lost() const { return node_.losses_ != losses_; }
+
+  void map() {
+    tx_ = std::make_unique<MappedRing>(channel_->tx());
+    rx_ = std::make_unique<MappedRing>(channel_->rx());
+    outgoing_ = {channel_->txIndices(), tx_->data()};
+    incoming_ = {channel_->rxIndices(), rx_->data()};
+  }
+
+  UserNode& node_;
+  std::unique_ptr<UserChannel> channel_;
+  std::unique_ptr<MappedRing> tx_, rx_;
+  Ring outgoing_, incoming_;
+  unsigned losses_ = 0;
+  unsigned vector_ = 0;
+  bool attached_ = false;
+  std::atomic<bool> interrupted_{false};
+};
+
 UserNode::UserNode(DeviceUnderTest& device, ChannelOptions options)
     : device_(device),
       options_(options),
@@ -164,6 +281,10 @@ UserNode::UserNode(DeviceUnderTest& device, ChannelOptions options)
 
 std::unique_ptr<ChannelIo> UserNode::channel() {
   return std::make_unique<UserChannelIo>(*this);
+}
+
+std::unique_ptr<RingIo> UserNode::rings() {
+  return std::make_unique<UserRingIo>(*this);
 }
 
 void UserNode::lose() {
