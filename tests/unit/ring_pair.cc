@@ -58,7 +58,7 @@ class RingPairEnd : public RingIo {
   int poll(short events, int timeoutMs) override {
     if (side_ == RingPair::kClient) {
       if (pair_.onPoll) pair_.onPoll();
-      if (int result = std::exchange(pair_.nextPoll, 0)) return result;
+      if (int result = pair_.nextPoll.exchange(0)) return result;
     }
     ++pair_.slept[side_];
     std::unique_lock<std::mutex> lock(pair_.mutex_);

@@ -35,7 +35,7 @@ class RingPair {
   // Answers of the client's open() and status(), once each.
   int nextOpen = 0;
   int nextStatus = 0;
-  int nextPoll = 0;  // of the client, if not 0
+  std::atomic<int> nextPoll = 0;  // of the client, if not 0
   // Called in each poll() of the client, before it sleeps.
   std::function<void()> onPoll;
 
