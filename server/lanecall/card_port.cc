@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <deque>
 #include <map>
@@ -77,16 +78,19 @@ class CardPort::Impl final : public CardSessionHost {
 
   const std::string& address() const { return address_; }
   int fd() const { return waiting_.get(); }
+  bool hasWaiting() const { return hasReady_.load(std::memory_order_acquire); }
 
   std::unique_ptr<CardChannel> accept() {
     std::lock_guard<std::mutex> lock(mutex_);
     if (ready_.empty()) return nullptr;
     auto channel = std::move(ready_.front());
     ready_.pop_front();
-    std::uint64_t count;
-    // Fails when it was not readable, which is as well.
-    if (ready_.empty() && ::read(waiting_.get(), &count, sizeof count) < 0)
-      return channel;
+    if (ready_.empty()) {
+      hasReady_.store(false, std::memory_order_release);
+      std::uint64_t count;
+      // Fails when it was not readable, which is as well.
+      if (::read(waiting_.get(), &count, sizeof count) < 0) return channel;
+    }
     return channel;
   }
 
@@ -138,6 +142,7 @@ class CardPort::Impl final : public CardSessionHost {
   void channelReady(std::unique_ptr<CardChannel> channel) override {
     std::lock_guard<std::mutex> lock(mutex_);
     ready_.push_back(std::move(channel));
+    hasReady_.store(true, std::memory_order_release);
     const std::uint64_t one = 1;
     // Full means that it is readable already.
     if (::write(waiting_.get(), &one, sizeof one) < 0) return;
@@ -218,7 +223,9 @@ class CardPort::Impl final : public CardSessionHost {
   std::vector<std::shared_ptr<CardSession>> sessions_;
   bool declined_ = false;
 
-  std::mutex mutex_;  // guards ready_, and waiting_'s being readable with it
+  // Guards ready_, and what says that it is not empty: hasReady_, waiting_.
+  std::mutex mutex_;
+  std::atomic<bool> hasReady_{false};
   std::deque<std::unique_ptr<CardChannel>> ready_;
 
   std::thread thread_;
@@ -233,6 +240,8 @@ CardPort::~CardPort() = default;
 std::string CardPort::address() const { return impl_->address(); }
 
 int CardPort::fd() const { return impl_->fd(); }
+
+bool CardPort::hasWaiting() const { return impl_->hasWaiting(); }
 
 std::unique_ptr<CardChannel> CardPort::accept() { return impl_->accept(); }
 

@@ -40,6 +40,9 @@ class CardPort {
   // Readable while a channel waits to be accepted.
   int fd() const;
 
+  // Whether accept() has something, from memory: for whoever spins.
+  bool hasWaiting() const;
+
   // The next channel, or null; never blocks. Any thread.
   std::unique_ptr<CardChannel> accept();
 

@@ -18,6 +18,7 @@
 #include <lanecall/descriptor.h>
 #include <lanecall/limits.h>
 #include <lanecall/listener.h>
+#include <lanecall/spin.h>
 #include <spdlog/logger.h>
 #include <thrift/TProcessor.h>
 
@@ -30,6 +31,11 @@ namespace lanecall {
 
 struct ServerOptions {
   std::vector<std::string> listen;
+  // A polling server's: where devices attach, unix:/path; how many calls it may
+  // run at the same time; how it waits between calls.
+  std::vector<std::string> card;
+  int cardThreads = 1;
+  Spin spin = Spin::adaptive();
   Protocol protocol = Protocol::kBinary;
   Framing framing = Framing::kBuffered;
   Limits limits;

@@ -118,7 +118,7 @@ lanecall_card_frame CardDevice::helloFrame() const {
   hello.greeting.magic = htole32(LANECALL_CARD_MAGIC);
   hello.greeting.version = htole32(LANECALL_CARD_VERSION);
   hello.greeting.card_bytes = htole64(cardBytes_);
-  hello.greeting.channels = htole32(64);
+  hello.greeting.channels = htole32(LANECALL_MAX_CHANNELS);
   std::memcpy(hello.greeting.device, "edu0", 4);
   return hello;
 }

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One client of a polling server, served a call at a time. Internal to the
+// server library.
+#ifndef LANECALL_CARD_CONNECTION_H
+#define LANECALL_CARD_CONNECTION_H
+
+#include <lanecall/card_channel.h>
+#include <lanecall/connection_log.h>
+#include <lanecall/deadline.h>
+#include <lanecall/ring_transport.h>
+#include <lanecall/server.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace lanecall {
+
+class CardConnection {
+ public:
+  // options outlives it. beforeSleep is called by the thread that serves a
+  // call, before it sleeps in the middle of it.
+  CardConnection(std::unique_ptr<CardChannel> channel,
+                 const ServerOptions& options, ConnectionLog log,
+                 const std::function<void(CardConnection&)>& beforeSleep);
+
+  // Throws what the maker does.
+  void begin(const ProcessorMaker& maker,
+             const std::shared_ptr<spdlog::logger>& log);
+
+  // ---- By whoever holds it
+
+  // Whether serveCall() would find something to do at once.
+  bool isReadable();
+  // The same; if not, the client rings its doorbell for the next byte.
+  bool armReadable();
+
+  // One call, or the end. False when the connection has ended, which is logged.
+  bool serveCall();
+
+  // Ends it in order, between calls.
+  void end(const std::string& why);
+
+  // Ends it for the exception being handled.
+  void fail();
+
+  // Whether it has been idle for too long; calls it served are noticed here.
+  bool isIdleTooLong();
+  const Deadline& idleUntil() const { return idleUntil_; }
+
+  // ---- By any thread
+
+  // Whatever it waits for fails.
+  void cut() { transport_->interrupt(); }
+
+  const CardChannel& channel() const { return *channel_; }
+
+  // ---- The server's notes
+  std::atomic<bool> claimed{false};  // a thread other than the leader holds it
+  std::atomic<bool> ended{false};
+  std::uint64_t call = 0;  // the number of its last call
+
+ private:
+  std::string whyOver();
+  template <typename Look>
+  bool look(Look look);
+
+  const ServerOptions& options_;
+  const ConnectionLog log_;
+  CardChannel* const channel_;  // the transport's
+  const std::shared_ptr<RingTransport> transport_;
+  std::shared_ptr<apache::thrift::protocol::TProtocol> protocol_;
+  std::shared_ptr<apache::thrift::TProcessor> processor_;
+  bool failed_ = false;
+  bool served_ = true;  // since idleUntil_ was set
+  Deadline idleUntil_;
+};
+
+}  // namespace lanecall
+
+#endif

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <lanecall/connection_log.h>
+#include <lanecall/log_field.h>
+#include <thrift/transport/TTransportException.h>
+
+#include <atomic>
+#include <exception>
+
+namespace lanecall {
+
+using apache::thrift::transport::TTransportException;
+
+namespace {
+
+std::uint64_t nextId() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+// Why a call ended its connection.
+std::string describe(const std::exception& error, const Limits& limits) {
+  if (std::string limit = explainLimit(error, limits); !limit.empty())
+    return "the client sent " + limit;
+  auto* e = dynamic_cast<const TTransportException*>(&error);
+  if (e && e->getType() == TTransportException::END_OF_FILE)
+    return "the client closed the connection in the middle of a message";
+  return error.what();
+}
+
+}  // namespace
+
+ConnectionLog::ConnectionLog(std::shared_ptr<spdlog::logger> log,
+                             const std::string& at, const std::string& from)
+    : log_(std::move(log)), id_(nextId()), at_(at), from_(logField(from)) {}
+
+void ConnectionLog::connected() const {
+  log_->info("event=connected connection={} at={} from={}", id_, at_, from_);
+}
+
+void ConnectionLog::closed(const std::string& why) const {
+  log_->info("event=closed connection={} reason=\"{}\"", id_, logField(why));
+}
+
+void ConnectionLog::failed(const Limits& limits) const {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    log_->warn("event=failed connection={} from={} error=\"{}\"", id_, from_,
+               logField(describe(error, limits)));
+  } catch (...) {
+    log_->error("event=failed connection={} from={} error=unknown", id_, from_);
+  }
+}
+
+}  // namespace lanecall

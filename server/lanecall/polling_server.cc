@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Threads and the lead. One thread leads: it alone touches the list of
+// connections, and holds every connection that is not claimed. Before a call it
+// claims the connection and puts the call's number into call_; after it, it
+// takes the number away again. Whoever takes it away first (the thread itself,
+// going to sleep inside the call, or the watch, seeing the same number for too
+// long) has taken the lead, and gives it to another thread. The one in the call
+// finds out when it is done, gives the connection back, and becomes a spare.
+#include <lanecall/card_connection.h>
+#include <lanecall/card_port.h>
+#include <lanecall/log_field.h>
+#include <lanecall/polling_server.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+
+namespace lanecall {
+namespace {
+
+// A call that the watch finds twice in a row loses the lead.
+constexpr auto kWatchEvery = std::chrono::milliseconds(3);
+
+// The watch goes to sleep after so many looks without a call.
+constexpr int kQuietLooks = 30;
+
+// Calls after which idle connections are looked for, if there was no pause.
+constexpr std::uint64_t kCallsToHousekeeping = 4096;
+
+// Spare threads kept; more end.
+constexpr int kSpareMost = 4;
+
+// After cutting connections, their threads get this long to notice.
+constexpr int kCutGraceMs = 1000;
+
+// call_ when no call runs in the leader's hands, and when the lead is on its
+// way to another thread; else a call's number.
+constexpr std::uint64_t kNoCall = 0;
+constexpr std::uint64_t kHandedOn = 1;
+constexpr std::uint64_t kFirstCall = 2;
+
+[[noreturn]] void fail(const char* what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+}  // namespace
+
+class PollingServer::Poller
+    : public std::enable_shared_from_this<PollingServer::Poller> {
+ public:
+  Poller(ServerOptions options, ProcessorMaker maker,
+         std::shared_ptr<spdlog::logger> log)
+      : options_(std::move(options)),
+        maker_(std::move(maker)),
+        log_(std::move(log)),
+        epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        spinner_(options_.spin) {
+    if (!epoll_.valid()) fail("epoll_create1");
+    if (!wake_.valid()) fail("eventfd");
+    if (options_.card.empty())
+      throw std::invalid_argument(
+          "no place for devices to attach; give --card unix:/path");
+    watch(wake_.get(), EPOLLIN);
+    for (const std::string& address : options_.card) {
+      ports_.push_back(
+          std::make_unique<CardPort>(address, log_, options_.maxConnections));
+      watch(ports_.back()->fd(), EPOLLIN);
+    }
+  }
+
+  std::vector<std::string> addresses() const {
+    std::vector<std::string> all;
+    for (const auto& port : ports_) all.push_back(port->address());
+    return all;
+  }
+
+  bool serve() {
+    std::thread watch([this] { watchCalls(); });
+    giveLead();
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      changed_.wait(
+          lock, [this] { return finished_ && (threads_ == 0 || !inOrder_); });
+    }
+    watch.join();
+    // Nobody leads any more; threads that are left hold connections only.
+    ports_.clear();
+    return inOrder_;
+  }
+
+  // Safe in a signal handler.
+  void stop() {
+    stop_.store(true);
+    wake();
+  }
+
+ private:
+  using Connections = std::vector<std::shared_ptr<CardConnection>>;
+
+  // ---- Threads
+
+  // To a spare thread, or a new one, or else the next that becomes spare.
+  void giveLead() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    leadIsFree_ = true;
+    if (spare_ > 0) return changed_.notify_all();
+    try {
+      std::thread([self = shared_from_this()] { self->work(); }).detach();
+      ++threads_;
+    } catch (const std::system_error& error) {
+      log_->error("event=no_thread error=\"{}\"", logField(error.what()));
+    }
+  }
+
+  void work() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!finished_ && (leadIsFree_ || spare_ < kSpareMost)) {
+      ++spare_;
+      changed_.wait(lock, [this] { return leadIsFree_ || finished_; });
+      --spare_;
+      if (finished_) break;
+      leadIsFree_ = false;
+      lock.unlock();
+      lead();
+      lock.lock();
+    }
+    --threads_;
+    changed_.notify_all();
+  }
+
+  // Takes the lead from the thread that runs this call, if it still has it.
+  void handOn(std::uint64_t call) {
+    std::uint64_t expected = call;
+    if (!call_.compare_exchange_strong(expected, kHandedOn)) return;
+    ++followers_;
+    giveLead();
+  }
+
+  // Finds calls that take long.
+  void watchCalls() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    std::uint64_t before = kNoCall;
+    std::uint64_t callsBefore = 0;
+    int quiet = 0;
+    while (!finished_) {
+      if (quiet < kQuietLooks)
+        watchChanged_.wait_for(lock, kWatchEvery, [this] { return finished_; });
+      else
+        watchSleeps(lock, callsBefore, &quiet);
+      const std::uint64_t now = call_.load();
+      const std::uint64_t calls = calls_.load();
+      quiet = calls == callsBefore && now == kNoCall ? quiet + 1 : 0;
+      if (now >= kFirstCall && now == before) {
+        lock.unlock();
+        handOn(now);
+        lock.lock();
+      }
+      before = now;
+      callsBefore = calls;
+    }
+  }
+
+  // Until the next call. Whichever of beginCall() and this comes second sees
+  // the other.
+  void watchSleeps(std::unique_lock<std::mutex>& lock, std::uint64_t calls,
+                   int* quiet) {
+    watchSleeps_.store(true);
+    if (calls_.load() == calls)
+      watchChanged_.wait(lock, [this] { return finished_ || !watchSleeps_; });
+    watchSleeps_.store(false);
+    *quiet = 0;
+  }
+
+  void wakeWatch() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    watchSleeps_.store(false);
+    watchChanged_.notify_all();
+  }
+
+  // ---- The leader
+
+  // Until the lead is lost, or the server has stopped.
+  void lead() {
+    call_.store(kNoCall);
+    for (;;) {
+      CardConnection* next = stopping_ ? nullptr : nextReadable();
+      if (next && !serveCall(*next)) return;
+      if (++sinceHousekeeping_ >= kCallsToHousekeeping) endIdle();
+      if (needsAttention()) attend();
+      if (isOver()) return finish();
+      if (!hasWork() && !spin()) sleep();
+    }
+  }
+
+  // The next after the one served last.
+  CardConnection* nextReadable() {
+    for (std::size_t i = 0; i < connections_.size(); ++i) {
+      if (next_ >= connections_.size()) next_ = 0;
+      CardConnection& connection = *connections_[next_++];
+      if (!connection.claimed.load(std::memory_order_acquire) &&
+          !connection.ended && connection.isReadable())
+        return &connection;
+    }
+    return nullptr;
+  }
+
+  bool hasWork() const {
+    return std::any_of(
+        connections_.begin(), connections_.end(), [](const auto& connection) {
+          return !connection->claimed.load(std::memory_order_acquire) &&
+                 !connection->ended && connection->isReadable();
+        });
+  }
+
+  // False when the lead was lost meanwhile.
+  bool serveCall(CardConnection& connection) {
+    connection.claimed.store(true, std::memory_order_relaxed);
+    beginCall(connection);
+    if (followers_ + 1 < options_.cardThreads && hasWork())
+      handOn(connection.call);
+    const bool goesOn = connection.serveCall();
+    std::uint64_t call = connection.call;
+    const bool leads = call_.compare_exchange_strong(call, kNoCall);
+    if (!goesOn) connection.ended = true;
+    connection.claimed.store(false, std::memory_order_release);
+    // Without the lead, the connection may be gone from here on.
+    if (!goesOn) somethingEnded_ = true;
+    if (leads) return true;
+    --followers_;
+    // The leader may sleep, and this connection has not been asked to ring.
+    wake();
+    return false;
+  }
+
+  void beginCall(CardConnection& connection) {
+    connection.call = calls_.load(std::memory_order_relaxed) + 1;
+    calls_.store(connection.call);
+    call_.store(connection.call);
+    if (watchSleeps_.load()) wakeWatch();
+  }
+
+  // ---- What is not a call
+
+  bool needsAttention() const {
+    return somethingEnded_ || stop_.load() != stopping_ || hasNewcomers();
+  }
+
+  bool hasNewcomers() const {
+    return !stopping_ &&
+           std::any_of(ports_.begin(), ports_.end(),
+                       [](const auto& port) { return port->hasWaiting(); });
+  }
+
+  void attend() {
+    if (stop_ && !stopping_) beginStop();
+    if (!stopping_) acceptNewcomers();
+    if (somethingEnded_.exchange(false)) forgetEnded();
+  }
+
+  void acceptNewcomers() {
+    for (const auto& port : ports_)
+      while (auto channel = port->accept()) add(std::move(channel), *port);
+  }
+
+  void add(std::unique_ptr<CardChannel> channel, const CardPort& port) {
+    ConnectionLog log(log_, port.address(), channel->name());
+    auto connection = std::make_shared<CardConnection>(
+        std::move(channel), options_, std::move(log),
+        [this](CardConnection& sleeper) { handOn(sleeper.call); });
+    try {
+      connection->begin(maker_, log_);
+      watch(connection->channel().doorbell(), EPOLLIN | EPOLLET);
+      watch(connection->channel().wake(), EPOLLIN | EPOLLET);
+    } catch (...) {
+      unwatch(*connection);
+      return connection->fail();
+    }
+    connections_.push_back(std::move(connection));
+  }
+
+  void forgetEnded() {
+    std::erase_if(connections_, [this](const auto& connection) {
+      if (connection->claimed.load(std::memory_order_acquire) ||
+          !connection->ended)
+        return false;
+      unwatch(*connection);
+      return true;
+    });
+  }
+
+  void end(CardConnection& connection, const std::string& why) {
+    connection.end(why);
+    connection.ended = true;
+    somethingEnded_ = true;
+  }
+
+  void endIdle() {
+    sinceHousekeeping_ = 0;
+    for (const auto& connection : connections_)
+      if (!connection->claimed.load(std::memory_order_acquire) &&
+          !connection->ended && connection->isIdleTooLong())
+        end(*connection, "idle for too long");
+  }
+
+  // ---- Waiting
+
+  // Whether there is something to do. Without connections there is nothing to
+  // spin for.
+  bool spin() {
+    if (connections_.empty() || stopping_) return false;
+    auto ready = [this] { return hasWork(); };
+    auto isInterrupted = [this] {
+      return needsAttention() || ++sinceHousekeeping_ >= kCallsToHousekeeping;
+    };
+    for (;;) {
+      if (spinner_.glance(ready) || spinner_.spin(ready, isInterrupted))
+        return true;
+      if (needsAttention()) return true;
+      if (options_.spin.kind() != Spin::Kind::kAlways) return false;
+      endIdle();
+    }
+  }
+
+  // Until a client rings, or another thread has news.
+  void sleep() {
+    endIdle();
+    if (armAll() || needsAttention()) return;
+    std::array<epoll_event, 64> events;
+    const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(),
+                                   sleepUntil().remainingMs());
+    if (count < 0 && errno != EINTR) fail("epoll_wait");
+    if (!connections_.empty()) spinner_.slept();
+    std::uint64_t wakes;
+    for (int i = 0; i < count; ++i)
+      if (events[i].data.fd == wake_.get() &&
+          ::read(wake_.get(), &wakes, sizeof wakes) < 0)
+        fail("read");
+  }
+
+  bool armAll() {
+    bool hasWork = false;
+    for (const auto& connection : connections_)
+      if (!connection->claimed.load(std::memory_order_acquire) &&
+          !connection->ended && connection->armReadable())
+        hasWork = true;
+    return hasWork;
+  }
+
+  Deadline sleepUntil() const {
+    Deadline earliest = stopping_ ? stopDeadline_ : Deadline::never();
+    for (const auto& connection : connections_)
+      if (!connection->claimed.load(std::memory_order_acquire))
+        earliest = Deadline::earlier(earliest, connection->idleUntil());
+    return earliest;
+  }
+
+  void wake() {
+    const std::uint64_t one = 1;
+    // Full means that it is readable already.
+    if (::write(wake_.get(), &one, sizeof one) < 0) return;
+  }
+
+  void watch(int fd, std::uint32_t events) {
+    epoll_event event{};
+    event.events = events;
+    event.data.fd = fd;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) < 0)
+      fail("epoll_ctl");
+  }
+
+  // Before they are closed: the device has the doorbell, too, so that closing
+  // ours would not end the watching.
+  void unwatch(const CardConnection& connection) {
+    for (int fd :
+         {connection.channel().doorbell(), connection.channel().wake()})
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  }
+
+  // ---- Stopping
+
+  void beginStop() {
+    log_->info("event=stopping connections={}", connections_.size());
+    stopping_ = true;
+    stopDeadline_ = Deadline::in(options_.stopTimeoutMs);
+    for (const auto& port : ports_) port->stopListening();
+    endUnclaimed();
+  }
+
+  void endUnclaimed() {
+    for (const auto& connection : connections_)
+      if (!connection->claimed.load(std::memory_order_acquire) &&
+          !connection->ended)
+        end(*connection, "the server stops");
+    forgetEnded();
+  }
+
+  // Connections whose call was under way end when it is answered.
+  bool isOver() {
+    if (!stopping_) return false;
+    endUnclaimed();
+    if (connections_.empty()) return true;
+    if (!stopDeadline_.passed()) return false;
+    if (cut_) return true;
+    log_->warn("event=cut connections={} reason=\"stop timeout\"",
+               connections_.size());
+    cut_ = true;
+    for (const auto& connection : connections_) connection->cut();
+    stopDeadline_ = Deadline::in(kCutGraceMs);
+    return false;
+  }
+
+  void finish() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    inOrder_ = connections_.empty();
+    finished_ = true;
+    changed_.notify_all();
+    watchChanged_.notify_all();
+  }
+
+  const ServerOptions options_;
+  const ProcessorMaker maker_;
+  const std::shared_ptr<spdlog::logger> log_;
+  const Descriptor epoll_;
+  const Descriptor wake_;
+  std::vector<std::unique_ptr<CardPort>> ports_;
+
+  std::atomic<bool> stop_{false};
+  std::atomic<std::uint64_t> call_{kNoCall};
+  std::atomic<std::uint64_t> calls_{kFirstCall};  // the last number used
+  std::atomic<int> followers_{0};  // threads in calls, without the lead
+  std::atomic<bool> somethingEnded_{false};
+  std::atomic<bool> watchSleeps_{false};
+
+  // The leader's.
+  Connections connections_;
+  std::size_t next_ = 0;
+  Spinner spinner_;
+  std::uint64_t sinceHousekeeping_ = 0;
+  bool stopping_ = false;
+  bool cut_ = false;
+  Deadline stopDeadline_;
+
+  std::mutex mutex_;  // guards all below
+  std::condition_variable changed_;
+  std::condition_variable watchChanged_;
+  int threads_ = 0;
+  int spare_ = 0;
+  bool leadIsFree_ = false;
+  bool finished_ = false;
+  bool inOrder_ = false;
+};
+
+PollingServer::PollingServer(ServerOptions options, ProcessorMaker maker,
+                             std::shared_ptr<spdlog::logger> log)
+    : poller_(std::make_shared<Poller>(std::move(options), std::move(maker),
+                                       std::move(log))) {}
+
+PollingServer::~PollingServer() = default;
+
+std::vector<std::string> PollingServer::addresses() const {
+  return poller_->addresses();
+}
+
+bool PollingServer::serve() { return poller_->serve(); }
+
+void PollingServer::stop() { poller_->stop(); }
+
+}  // namespace lanecall
