@@ -77,12 +77,14 @@ lanecall_places placesOf(unsigned n) {
 }
 
 std::string CardGround::argument(const Options& options) {
-  DeviceOptions device{.channels = options.channels};
+  DeviceOptions device{.channels = options.channels,
+                       .card = card_.card(),
+                       .card_memory = options.card_memory};
   if (options.rpc) {
     listen();
     device.rpc = server().rpc();
   }
-  return QemuDevice::argument(device) + ",card=" + card_.card() + options.more;
+  return QemuDevice::argument(device);
 }
 
 QemuDevice& CardGround::start(const Options& options) {
@@ -97,11 +99,7 @@ void CardGround::useQemuDevice(std::unique_ptr<QemuDevice> device) {
   use(std::move(device));
 }
 
-void CardGround::enable() {
-  device().write32(LANECALL_REG_ACCEPTED_LO,
-                   device().read32(LANECALL_REG_FEATURES_LO));
-  enableEngine(device());
-}
+void CardGround::enable() { enableEngine(device(), ~0u); }
 
 CardSession& CardGround::session() {
   if (!session_) session_.emplace(card_.session(soon()));
@@ -141,13 +139,9 @@ AssertionResult CardGround::sessionLives() {
   return AssertionSuccess();
 }
 
-std::unique_ptr<UserChannel> CardGround::openInCard(ChannelOptions options,
-                                                    uint32_t flags) {
+std::unique_ptr<UserChannel> CardGround::openInCard(ChannelOptions options) {
   auto channel = std::make_unique<UserChannel>(device(), options);
-  channel->writeControl64(LANECALL_CH_INDEX_LO, channel->indexAddress());
-  channel->writeControl(LANECALL_CH_VECTOR, channel->vector());
-  channel->writeControl(LANECALL_CH_FLAGS, flags);
-  channel->command(LANECALL_CMD_OPEN);
+  channel->open();
   return channel;
 }
 
@@ -189,16 +183,10 @@ DirectCall CardGround::direct(ChannelOptions options,
   DirectCall call{std::move(made.channel), std::move(made.offer), places,
                   session().memory().data()};
   auto& index = session().index(places.index);
-  const uint32_t tx_bytes = 1u << options.tx_shift;
-  const uint32_t rx_bytes = 1u << options.rx_shift;
   lanecall_ring_init(&call.tx, &index.tx_producer, &index.tx_consumer,
-                     tx_bytes);
-  lanecall_ring_init(&call.card_tx, &index.tx_producer, &index.tx_consumer,
-                     tx_bytes);
+                     1u << options.tx_shift);
   lanecall_ring_init(&call.rx, &index.rx_producer, &index.rx_consumer,
-                     rx_bytes);
-  lanecall_ring_init(&call.card_rx, &index.rx_producer, &index.rx_consumer,
-                     rx_bytes);
+                     1u << options.rx_shift);
   return call;
 }
 
@@ -206,12 +194,13 @@ AssertionResult CardGround::moves(DirectCall& call) {
   while (device().interrupted(call->vector())) {
   }
   const AssertionResult there = move(
-      call.memory + call.places.tx, call.tx, call.card_tx, someBytes(300, 7),
-      [&] { call->doorbell(); }, [&] { return call.offer.rung(soon()); });
+      call.memory + call.places.tx, call->txIndices(), call.tx,
+      someBytes(300, 7), [&] { call->doorbell(); },
+      [&] { return call.offer.rung(soon()); });
   if (!there) return there;
   return move(
-      call.memory + call.places.rx, call.card_rx, call.rx, someBytes(500, 8),
-      [&] { call.offer.interruptDriver(); },
+      call.memory + call.places.rx, call.rx, call->rxIndices(),
+      someBytes(500, 8), [&] { call.offer.interruptDriver(); },
       [&] { return device().waitInterrupt(call->vector(), soon()); });
 }
 

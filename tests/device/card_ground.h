@@ -33,8 +33,7 @@ struct DirectCall {
   CardOffer offer;
   lanecall_places places{};
   unsigned char* memory = nullptr;
-  lanecall_ring tx{}, rx{};            // the driver's
-  lanecall_ring card_tx{}, card_rx{};  // the server's
+  lanecall_ring tx{}, rx{};  // the server's: consumer of TX, producer of RX
 
   UserChannel* operator->() { return channel.get(); }
   UserChannel& operator*() { return *channel; }
@@ -45,7 +44,7 @@ class CardGround : public Contract {
   struct Options {
     bool rpc = false;  // a socket's server, too
     unsigned channels = 64;
-    std::string more{};  // ",card-memory=..."
+    uint64_t card_memory = uint64_t{64} << 20;
   };
 
   // All of -device, without its id and place.
@@ -67,8 +66,7 @@ class CardGround : public Contract {
   ::testing::AssertionResult sessionLives();
 
   // Each throws if it does not come about.
-  std::unique_ptr<UserChannel> openInCard(
-      ChannelOptions options = {}, uint32_t flags = LANECALL_CHF_IN_CARD);
+  std::unique_ptr<UserChannel> openInCard(ChannelOptions options = {});
   CardOffer offered();
   struct Accepted {
     std::unique_ptr<UserChannel> channel;

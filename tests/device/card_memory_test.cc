@@ -36,7 +36,7 @@ TEST_F(CardMemory, IsAPrefetchable64BitBar) {
 }
 
 TEST_F(CardMemory, HasTheSizeOfTheProperty) {
-  start({.more = ",card-memory=1M"});
+  start({.card_memory = kMiB});
   EXPECT_EQ(dut().function().barSize(LANECALL_BAR_CARD), kMiB);
   EXPECT_EQ(session().hello().frame.greeting.card_bytes, kMiB);
 }

@@ -322,7 +322,7 @@ TEST_F(CardPort, AServerThatIsKilledEndsItsChannels) {
   Accepted placing = accepted({.channel = 4});
   placing.channel->attach();
   auto offered_channel = openInCard({.channel = 5});
-  Call socket = call({.channel = 6});
+  Call socket = call({.channel = 6, .flags = 0});
   draining->command(LANECALL_CMD_DRAIN);
   session().send(cardFrame(LANECALL_CARD_END, ended.offer.id));
   ASSERT_TRUE(endsInCard(*ended, LANECALL_ERR_NONE));
@@ -373,7 +373,7 @@ TEST_F(CardPort, AServerThatIsBackIsAttachedAgain) {
 
 TEST_F(CardPort, AFloodOfFramesDoesNotKeepOthersFromWorking) {
   start({.rpc = true});
-  Call socket = call({.channel = 1});
+  Call socket = call({.channel = 1, .flags = 0});
   DirectCall closed = direct({.channel = 0});
   ASSERT_TRUE(closed->close(soon()));
   std::atomic<bool> stop{false};

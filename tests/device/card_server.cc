@@ -2,7 +2,6 @@
 #include "card_server.h"
 
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -82,15 +81,6 @@ lanecall_card_frame cardWelcome() {
 
 // ---- CardSession -----------------------------------------------------------
 
-CardSession::CardSession(CardSession&& other) noexcept
-    : socket_(std::move(other.socket_)),
-      hello_(std::move(other.hello_)),
-      memory_(std::exchange(other.memory_, {})) {}
-
-CardSession::~CardSession() {
-  if (!memory_.empty()) munmap(memory_.data(), memory_.size());
-}
-
 std::optional<CardFrame> CardSession::receive(const Deadline& deadline) {
   CardFrame received;
   iovec iov{.iov_base = &received.frame, .iov_len = sizeof received.frame};
@@ -148,11 +138,7 @@ bool CardSession::takeHello(const Deadline& deadline) {
     return false;
   }
   hello_ = std::move(*hello);
-  const size_t bytes = hello_.frame.greeting.card_bytes;
-  void* map =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memoryFd(), 0);
-  if (map == MAP_FAILED) fail("mmap of card memory");
-  memory_ = {static_cast<unsigned char*>(map), bytes};
+  memory_ = SharedMemory(memoryFd());
   return true;
 }
 

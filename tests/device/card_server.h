@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "shared_memory.h"
 #include "test_server.h"
 
 namespace lanecall::test {
@@ -36,10 +37,6 @@ lanecall_card_frame cardWelcome();
 class CardSession {
  public:
   explicit CardSession(Descriptor socket) : socket_(std::move(socket)) {}
-  CardSession(CardSession&& other) noexcept;
-  CardSession& operator=(CardSession&&) = delete;
-  ~CardSession();
-
   // Takes HELLO and maps card memory; then sends WELCOME.
   bool takeHello(const Deadline& deadline);
   bool greet(const Deadline& deadline) {
@@ -56,15 +53,15 @@ class CardSession {
   // After takeHello().
   const CardFrame& hello() const { return hello_; }
   int memoryFd() const { return hello_.descriptors.at(0).get(); }
-  std::span<unsigned char> memory() const { return memory_; }
+  std::span<unsigned char> memory() const { return memory_.bytes(); }
   lanecall_index_page& index(uint64_t offset) const {
-    return *reinterpret_cast<lanecall_index_page*>(&memory_[offset]);
+    return *reinterpret_cast<lanecall_index_page*>(&memory()[offset]);
   }
 
  private:
   Descriptor socket_;
   CardFrame hello_;
-  std::span<unsigned char> memory_;
+  SharedMemory memory_;
 };
 
 class CardServer {

@@ -71,7 +71,7 @@ TEST_F(Direct, DriverThatDoesNotWantTheCardGetsTheSocket) {
   start({.rpc = true});
   session();
   for (uint32_t flags : {0, LANECALL_CHF_TX_IN_CARD, LANECALL_CHF_RX_IN_CARD}) {
-    auto channel = openInCard({}, flags);
+    auto channel = openInCard({.flags = flags});
     EXPECT_TRUE(reaches(*channel, LANECALL_READY));
     ASSERT_TRUE(channel->close(soon()));
   }
@@ -83,13 +83,13 @@ TEST_F(Direct, FlagsOfFeaturesNotAcceptedAreABreach) {
   device().write32(LANECALL_REG_CONTROL, 0);
   enableEngine(device());
   for (uint32_t flags = 1; flags < 16; ++flags) {
-    auto channel = openInCard({}, flags);
+    auto channel = openInCard({.flags = flags});
     EXPECT_TRUE(endsWith(*channel, LANECALL_ERR_PROTOCOL));
     EXPECT_EQ(guestErrors(), flags);
   }
   device().write32(LANECALL_REG_CONTROL, 0);
   enable();
-  auto channel = openInCard({}, LANECALL_CHF_CARD_CALLS);
+  auto channel = openInCard({.flags = LANECALL_CHF_CARD_CALLS});
   EXPECT_TRUE(endsWith(*channel, LANECALL_ERR_PROTOCOL));
 }
 
@@ -97,9 +97,11 @@ TEST_F(Direct, FlagsOfFeaturesNotAcceptedAreABreach) {
 
 TEST_F(Direct, PlaceTellsTheDriversSizes) {
   start();
-  Accepted made = accepted({.tx_shift = 14, .rx_shift = 20, .page_shift = 13});
-  made.channel->writeControl(LANECALL_CH_MODERATE_BYTES, 5000);
-  made.channel->writeControl(LANECALL_CH_MODERATE_US, 77);
+  Accepted made = accepted({.tx_shift = 14,
+                            .rx_shift = 20,
+                            .page_shift = 13,
+                            .moderate_bytes = 5000,
+                            .moderate_us = 77});
   made.channel->attach();
   const auto frame = expectFrame(LANECALL_CARD_PLACE, made.offer.id).frame;
   EXPECT_EQ(frame.place.tx_bytes, 1u << 14);
@@ -112,9 +114,9 @@ TEST_F(Direct, PlaceTellsTheDriversSizes) {
 TEST_F(Direct, IndexPageTellsThePlaces) {
   start();
   DirectCall c = direct({.channel = 4}, {0x30000, 0x100000, 0x200000});
-  EXPECT_EQ(c->index().card.index, 0x30000u);
-  EXPECT_EQ(c->index().card.tx, 0x100000u);
-  EXPECT_EQ(c->index().card.rx, 0x200000u);
+  EXPECT_EQ(c->statusPage().card.index, 0x30000u);
+  EXPECT_EQ(c->statusPage().card.tx, 0x100000u);
+  EXPECT_EQ(c->statusPage().card.rx, 0x200000u);
 }
 
 TEST_F(Direct, AttachNeedsNoTables) {
@@ -240,7 +242,7 @@ TEST_F(Direct, EventfdsThatTheServerSpoilsHurtNobodyElse) {
 TEST_F(Direct, AnInterruptStormDoesNotKeepOthersFromWorking) {
   start({.rpc = true});
   DirectCall stormy = direct({.channel = 0}), calm = direct({.channel = 1});
-  Call socket = call({.channel = 2});
+  Call socket = call({.channel = 2, .flags = 0});
   std::atomic<bool> stop{false};
   std::thread storm([&] {
     while (!stop) stormy.offer.interruptDriver();

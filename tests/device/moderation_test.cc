@@ -14,19 +14,12 @@ class Moderation : public Contract {
   void start(uint32_t accepted = LANECALL_FEATURE_MODERATION) {
     listen();
     use(std::make_unique<QemuDevice>(DeviceOptions{.rpc = server().rpc()}));
-    device().write32(LANECALL_REG_ACCEPTED_LO, accepted);
-    enableEngine(device());
+    enableEngine(device(), accepted);
   }
 
   // Its driver asks to be told of the first byte.
   Call moderated(uint32_t bytes, uint32_t us) {
-    auto channel = std::make_unique<UserChannel>(device(), ChannelOptions{});
-    channel->writeControl(LANECALL_CH_MODERATE_BYTES, bytes);
-    channel->writeControl(LANECALL_CH_MODERATE_US, us);
-    if (!channel->start(soon())) {
-      throw std::runtime_error("the channel did not start");
-    }
-    Call made{std::move(channel), *server().accept(soon())};
+    Call made = call({.moderate_bytes = bytes, .moderate_us = us});
     while (device().interrupted(made->vector())) {
     }
     lanecall_ring_arm(&made->rxIndices());
@@ -125,12 +118,9 @@ TEST_F(Moderation, RoomInTxIsToldAtOnce) {
 
 TEST_F(Moderation, MoreThanASecondIsABreach) {
   start();
-  UserChannel channel(device());
-  channel.open();
-  ASSERT_EQ(channel.waitWhile(LANECALL_CONNECTING, soon()), LANECALL_READY);
-  channel.writeControl(LANECALL_CH_MODERATE_US, kLong + 1);
-  channel.attach();
-  EXPECT_TRUE(endsWith(channel, LANECALL_ERR_PROTOCOL));
+  auto channel = ready({.moderate_us = kLong + 1});
+  channel->attach();
+  EXPECT_TRUE(endsWith(*channel, LANECALL_ERR_PROTOCOL));
   EXPECT_EQ(guestErrors(), 1u);
 }
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qemu_device.h"
 
+#include <fcntl.h>
+
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace lanecall::test {
@@ -20,6 +24,10 @@ QemuOptions with(QemuOptions options, const DeviceOptions& device) {
 std::string QemuDevice::argument(const DeviceOptions& options) {
   std::string argument = "edu,channels=" + std::to_string(options.channels);
   if (!options.rpc.empty()) argument += ",rpc=" + options.rpc;
+  if (!options.card.empty()) {
+    argument += ",card=" + options.card +
+                ",card-memory=" + std::to_string(options.card_memory);
+  }
   if (options.vectors) {
     argument += ",vectors=" + std::to_string(options.vectors);
   }
@@ -57,6 +65,22 @@ std::vector<uint64_t> QemuDevice::notMemory() {
   return {function_.barAddress(0), function_.barAddress(LANECALL_BAR_REGS),
           memory().size(),         0xfee00000,  // the local APIC
           uint64_t{1} << 40,       ~uint64_t{0} << LANECALL_PAGE_SHIFT_MAX};
+}
+
+// As QEMU has it open, for which it needs no server.
+std::span<unsigned char> QemuDevice::cardMemory() {
+  if (!card_.bytes().empty()) return card_.bytes();
+  for (const auto& entry : std::filesystem::directory_iterator(
+           "/proc/" + std::to_string(host()) + "/fd")) {
+    std::error_code gone;
+    const auto file = std::filesystem::read_symlink(entry.path(), gone);
+    if (!gone && file.string().starts_with("/memfd:lanecall-card")) {
+      card_ =
+          SharedMemory(Descriptor(open(entry.path().c_str(), O_RDWR)).get());
+      break;
+    }
+  }
+  return card_.bytes();
 }
 
 bool QemuDevice::interrupted(unsigned vector) {

@@ -5,11 +5,13 @@
 #define LANECALL_TESTS_QEMU_DEVICE_H
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "device_under_test.h"
 #include "pci.h"
+#include "shared_memory.h"
 
 namespace lanecall::test {
 
@@ -41,6 +43,7 @@ class QemuDevice final : public DeviceUnderTest {
     function_.write(LANECALL_BAR_REGS, offset, width, value);
   }
   GuestMemory& memory() override { return qemu_->memory(); }
+  std::span<unsigned char> cardMemory() override;
   std::vector<uint64_t> notMemory() override;
   bool interrupted(unsigned vector) override;
   bool waitInterrupt(unsigned vector, const Deadline& deadline) override;
@@ -62,6 +65,7 @@ class QemuDevice final : public DeviceUnderTest {
   const Interrupts interrupts_;
   PciFunction function_;
   GuestBlock messages_;  // one word for each vector
+  SharedMemory card_;
 };
 
 }  // namespace lanecall::test
