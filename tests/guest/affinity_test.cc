@@ -38,6 +38,7 @@ class Affinity : public ::testing::Test {
   void SetUp() override {
     if (::sysconf(_SC_NPROCESSORS_ONLN) < 2)
       GTEST_SKIP() << "one processor has them all";
+    ASSERT_TRUE(all_channels_free());  // so that channel 0 is next
     Fd fd = open_channel();
     auto numbers = interrupts_of(info_of(fd.get()).device);
     if (numbers.size() <= static_cast<std::size_t>(sysfs_number("channels")))
@@ -46,6 +47,8 @@ class Affinity : public ::testing::Test {
               std::to_string(numbers.at(
                   static_cast<std::size_t>(sysfs_number("channel0/vector")))) +
               "/";
+    fd.reset();
+    ASSERT_TRUE(all_channels_free());
   }
 
   // Where channel 0's interrupt is to go, and where the last one went.

@@ -106,6 +106,7 @@ TEST(Ends, AKilledClientsBytesAreSentAndItsChannelFreed) {
 TEST(Ends, CloseNeverBlocksAndDrainingHasABound) {
   const std::string parameter = "/sys/module/lanecall/parameters/drain_ms";
   ASSERT_TRUE(write_file(parameter, "300"));
+  ASSERT_TRUE(all_channels_free());
   Fd fd = open_with("mute");
   ::fcntl(fd.get(), F_SETFL, O_NONBLOCK);
   std::string block(65536, 'x');

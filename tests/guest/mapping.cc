@@ -77,7 +77,9 @@ void MappedChannel::ring() {
 
 std::size_t MappedChannel::put(std::string_view data) {
   std::int64_t room = lanecall_ring_space(&txRing_);
-  EXPECT_GE(room, 0);
+  // A page that stands in for card memory has no indices that make sense; it
+  // never comes before gone.
+  EXPECT_TRUE(room >= 0 || isGone());
   auto bytes = std::min(
       data.size(), static_cast<std::size_t>(std::max<std::int64_t>(room, 0)));
   if (bytes == 0) return 0;
@@ -90,7 +92,7 @@ std::size_t MappedChannel::put(std::string_view data) {
 
 std::string MappedChannel::take(std::size_t most) {
   std::int64_t there = lanecall_ring_look(&rxRing_);
-  EXPECT_GE(there, 0);
+  EXPECT_TRUE(there >= 0 || isGone());
   auto bytes = std::min(
       most, static_cast<std::size_t>(std::max<std::int64_t>(there, 0)));
   std::string data(reinterpret_cast<char*>(rxBytes()) +

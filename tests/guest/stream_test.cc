@@ -233,7 +233,7 @@ TEST(Stream, ASignalEndsAWriteWithWhatWentBefore) {
 TEST(Stream, AFullChannelSaysSoAndRecovers) {
   Fd fd = open_with("mute");
   std::size_t filled = fill(fd.get());
-  EXPECT_GE(filled, 262144U);
+  EXPECT_GE(filled, 262144U - 5);  // the order may be in the ring still
   EXPECT_LT(filled, std::size_t{64} << 20);
   EXPECT_EQ(poll_for(fd.get(), POLLOUT, std::chrono::milliseconds(0)), 0);
   EXPECT_EQ(release_the_mute(), "released\n");
