@@ -57,6 +57,8 @@ TEST(Page, ChannelRegistersAreTheHeaders) {
       {"TX_SHIFT", LANECALL_CH_TX_SHIFT},
       {"RX_SHIFT", LANECALL_CH_RX_SHIFT},
       {"PAGE_SHIFT", LANECALL_CH_PAGE_SHIFT},
+      {"MODERATE_BYTES", LANECALL_CH_MODERATE_BYTES},
+      {"MODERATE_US", LANECALL_CH_MODERATE_US},
   };
   EXPECT_EQ(offsetsOf(channelRegistersOfPage()), header);
 }
