@@ -34,15 +34,6 @@ constexpr int kAcceptsInOneTurn = 16;
 // come back with an event of their own.
 constexpr long kResourcePauseNs = 100'000'000;
 
-Uri cardUri(const std::string& address) {
-  Uri uri = parseUri(address);
-  if (uri.scheme != Uri::Scheme::kUnix)
-    throw std::invalid_argument("'" + address +
-                                "': memory can only be shared through a Unix "
-                                "socket; use unix:/path");
-  return uri;
-}
-
 std::shared_ptr<spdlog::logger> orSilent(std::shared_ptr<spdlog::logger> log) {
   return log ? log : std::make_shared<spdlog::logger>("lanecall");
 }
@@ -53,6 +44,15 @@ std::shared_ptr<spdlog::logger> orSilent(std::shared_ptr<spdlog::logger> log) {
 
 }  // namespace
 
+Uri parseCardUri(const std::string& address) {
+  Uri uri = parseUri(address);
+  if (uri.scheme != Uri::Scheme::kUnix)
+    throw std::invalid_argument("'" + address +
+                                "': memory can only be shared through a Unix "
+                                "socket; use unix:/path");
+  return uri;
+}
+
 class CardPort::Impl final : public CardSessionHost {
  public:
   Impl(const std::string& address, std::shared_ptr<spdlog::logger> log,
@@ -61,7 +61,8 @@ class CardPort::Impl final : public CardSessionHost {
         maxChannels_(maxChannels),
         waiting_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         pause_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
-        listener_(std::make_unique<Listener>(cardUri(address), SOCK_SEQPACKET)),
+        listener_(
+            std::make_unique<Listener>(parseCardUri(address), SOCK_SEQPACKET)),
         address_("card:" + listener_->uri().str()) {
     if (!waiting_.valid()) fail("eventfd");
     if (!pause_.valid()) fail("timerfd_create");

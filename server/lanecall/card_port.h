@@ -13,12 +13,16 @@
 #define LANECALL_CARD_PORT_H
 
 #include <lanecall/card_channel.h>
+#include <lanecall/uri.h>
 #include <spdlog/logger.h>
 
 #include <memory>
 #include <string>
 
 namespace lanecall {
+
+// Throws std::invalid_argument, one line, unless it is unix:/path.
+Uri parseCardUri(const std::string& address);
 
 class CardPort {
  public:

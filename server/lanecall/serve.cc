@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/card_port.h>
 #include <lanecall/handler_errors.h>
 #include <lanecall/log_field.h>
+#include <lanecall/polling_server.h>
 #include <lanecall/serve.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <sys/resource.h>
 #include <thrift/TOutput.h>
 #include <thrift/processor/TMultiplexedProcessor.h>
 #include <unistd.h>
@@ -13,23 +16,70 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <stdexcept>
 #include <system_error>
 
 namespace lanecall {
 namespace {
 
-std::atomic<Server*> toStop{nullptr};
-static_assert(std::atomic<Server*>::is_always_lock_free);
+// The servers of one program: of sockets, of cards, or both.
+class Servers {
+ public:
+  Servers(const ServerOptions& options, const ProcessorMaker& maker,
+          const std::shared_ptr<spdlog::logger>& log) {
+    if (!options.listen.empty())
+      sockets_ = std::make_unique<Server>(options, maker, log);
+    if (!options.card.empty())
+      cards_ = std::make_unique<PollingServer>(options, maker, log);
+  }
+
+  std::vector<std::string> addresses() const {
+    std::vector<std::string> all;
+    if (sockets_) all = sockets_->addresses();
+    if (cards_)
+      for (std::string& address : cards_->addresses())
+        all.push_back(std::move(address));
+    return all;
+  }
+
+  // Until stop(); false if a handler still runs.
+  bool serve() {
+    if (!sockets_) return cards_->serve();
+    if (!cards_) return sockets_->serve();
+    auto cards =
+        std::async(std::launch::async, [this] { return cards_->serve(); });
+    try {
+      const bool all = sockets_->serve();
+      return cards.get() && all;
+    } catch (...) {
+      cards_->stop();  // else the future would wait for it
+      throw;
+    }
+  }
+
+  // From a signal handler, too.
+  void stop() {
+    if (sockets_) sockets_->stop();
+    if (cards_) cards_->stop();
+  }
+
+ private:
+  std::unique_ptr<Server> sockets_;
+  std::unique_ptr<PollingServer> cards_;
+};
+
+std::atomic<Servers*> toStop{nullptr};
+static_assert(std::atomic<Servers*>::is_always_lock_free);
 
 void onSignal(int) {
   const int saved = errno;
-  if (Server* server = toStop.load()) server->stop();
+  if (Servers* servers = toStop.load()) servers->stop();
   errno = saved;
 }
 
-void catchSignals(Server& server) {
-  toStop = &server;
+void catchSignals(Servers& servers) {
+  toStop = &servers;
   struct sigaction action = {};
   action.sa_handler = onSignal;
   action.sa_flags = SA_RESTART;
@@ -37,6 +87,15 @@ void catchSignals(Server& server) {
   ::sigaction(SIGINT, &action, nullptr);
   // A reader of our output that goes away must not end the server.
   ::signal(SIGPIPE, SIG_IGN);
+}
+
+// A channel of a card takes three descriptors or more; the usual limit is there
+// for programs that use select().
+void raiseDescriptorLimit() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 std::shared_ptr<spdlog::logger> makeLog(const std::string& level) {
@@ -100,7 +159,12 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
   ServerOptions& server = line.server;
   app.add_option("--listen", server.listen,
                  "Where to listen: tcp:host:port (port 0 takes a free one) or "
-                 "unix:/path; any number [tcp:127.0.0.1:9090]")
+                 "unix:/path; any number [tcp:127.0.0.1:9090, if there is no "
+                 "--card]")
+      ->take_all();
+  app.add_option("--card", server.card,
+                 "Where to be the firmware of devices' cards (QEMU: -device "
+                 "edu,card=unix:/path): unix:/path; any number")
       ->take_all();
   app.add_option_function<std::string>(
       "--protocol",
@@ -123,6 +187,14 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
   constexpr int kMost = 2'000'000'000;
   count("--max-connections", server.maxConnections, 1, 100'000,
         "Connections at a time; one more is closed at once");
+  count("--card-threads", server.cardThreads, 1, 1000,
+        "Short calls of cards' channels that run at the same time; one that "
+        "takes long has a thread of its own in any case");
+  app.add_option_function<std::string>(
+      "--spin",
+      [&server](const std::string& name) { server.spin = parseSpin(name); },
+      "How long to look for calls of cards' channels before sleeping: never, "
+      "always, adaptive, or microseconds [adaptive]");
   count("--max-message", server.limits.messageBytes, 64, kMost,
         "Bytes in a message, either way");
   app.add_option("--max-string", line.maxString,
@@ -163,6 +235,7 @@ int run(int argc, char** argv, const ServerProgram& program) {
     app.parse(argc, argv);
     for (const std::string& address : line.server.listen)
       parseListenUri(address);
+    for (const std::string& address : line.server.card) parseCardUri(address);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     return misused(argv[0], error.what());
@@ -171,20 +244,21 @@ int run(int argc, char** argv, const ServerProgram& program) {
   }
   Limits& limits = line.server.limits;
   limits.stringBytes = line.maxString ? line.maxString : limits.messageBytes;
-  if (line.server.listen.empty())
+  if (line.server.listen.empty() && line.server.card.empty())
     line.server.listen.push_back("tcp:127.0.0.1:9090");
 
   auto log = makeLog(line.logLevel);
   adoptThriftOutput(log);
-  Server server(line.server, multiplex(program.makeServices(line.server), log),
-                log);
-  catchSignals(server);
+  raiseDescriptorLimit();
+  Servers servers(line.server,
+                  multiplex(program.makeServices(line.server), log), log);
+  catchSignals(servers);
   if (program.onReady) program.onReady();
-  for (const std::string& address : server.addresses())
+  for (const std::string& address : servers.addresses())
     log->info("event=listening at={} protocol={} framing={}", address,
               name(line.server.protocol), name(line.server.framing));
-  announce(line.readyFd, server.addresses());
-  bool all = server.serve();
+  announce(line.readyFd, servers.addresses());
+  bool all = servers.serve();
   toStop = nullptr;
   log->info("event=stopped");
   if (all) return 0;

@@ -10,7 +10,8 @@
 //   }
 //
 // The program it makes takes --listen (any number of tcp:host:port and
-// unix:/path), --protocol, --framing, the limits and timeouts, --ready-fd,
+// unix:/path), --card (any number of unix:/path where devices attach, alongside
+// or instead), --protocol, --framing, the limits and timeouts, --ready-fd,
 // --log-level; see its --help. It serves until SIGTERM or SIGINT. Its log, a
 // line per event with key=value fields, goes to standard error.
 #ifndef LANECALL_SERVE_H
