@@ -239,6 +239,45 @@ TEST_F(RingTest, TheOtherSideIsToldOnlyIfItAsked) {
   EXPECT_TRUE(server->isReadable());
 }
 
+// Neither doorbells and interrupts nor system calls, once both sides have found
+// out that nobody sleeps.
+TEST_F(RingTest, CallsThatSpinTellNobodyAndNeverSleep) {
+  constexpr int kCalls = 2'000;
+  client->setSpin(Spin::always());
+  server->setSpin(Spin::always());
+  std::thread echo([&] {
+    for (int i = 0; i < kCalls; ++i)
+      sendString(*server, receiveString(*server));
+  });
+  for (int i = 0; i < kCalls; ++i) {
+    sendString(*client, someText(i % 100));
+    ASSERT_EQ(receiveString(*client).size(), i % 100u);
+  }
+  echo.join();
+  for (RingPair::Side side : {RingPair::kClient, RingPair::kServer}) {
+    EXPECT_EQ(pair->slept[side], 0);
+    EXPECT_LE(pair->told[side], 2) << "the first publish, the first release";
+  }
+}
+
+// One of each, at most, where both sides sleep.
+TEST_F(RingTest, CallsThatSleepTellOnceEachWay) {
+  constexpr int kCalls = 500;
+  client->setSpin(Spin::never());
+  server->setSpin(Spin::never());
+  std::thread echo([&] {
+    for (int i = 0; i < kCalls; ++i)
+      sendString(*server, receiveString(*server));
+  });
+  for (int i = 0; i < kCalls; ++i) {
+    sendString(*client, someText(100));
+    ASSERT_EQ(receiveString(*client).size(), 100u);
+  }
+  echo.join();
+  for (RingPair::Side side : {RingPair::kClient, RingPair::kServer})
+    EXPECT_LE(pair->told[side], kCalls + 2);
+}
+
 TEST_F(RingTest, AStringIsBorrowedWhereItLies) {
   sendString(*client, someText(3000));
   std::uint8_t size[4];
