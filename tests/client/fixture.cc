@@ -47,6 +47,8 @@ ClientOptions ClientTest::patience() {
   options.connectTimeoutMs = kPatienceMs;
   options.receiveTimeoutMs = kPatienceMs;
   options.sendTimeoutMs = kPatienceMs;
+  options.mode = settings().mode;
+  options.spin = settings().spin;
   return options;
 }
 

@@ -28,6 +28,18 @@ int main(int argc, char** argv) {
                  "The lanecall-server to start on this machine");
   app.add_option("--control", settings.control,
                  "The lanecall-harness that starts servers for tcp and pcie");
+  app.add_option_function<std::string>(
+      "--mode",
+      [&](const std::string& name) {
+        settings.mode = lanecall::parseDeviceMode(name);
+      },
+      "pcie: auto, mapped or rw [auto]");
+  app.add_option_function<std::string>(
+      "--spin",
+      [&](const std::string& text) {
+        settings.spin = lanecall::parseSpin(text);
+      },
+      "pcie: never, always, adaptive or microseconds [adaptive]");
   app.add_flag("--quick", settings.quick, "Fewer repetitions");
   auto* seed = app.add_option("--seed", settings.seed, "Of random calls");
   CLI11_PARSE(app, argc, argv);

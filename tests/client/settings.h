@@ -4,6 +4,9 @@
 #ifndef LANECALL_TESTS_SETTINGS_H
 #define LANECALL_TESTS_SETTINGS_H
 
+#include <lanecall/device_ring_io.h>
+#include <lanecall/spin.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -18,6 +21,9 @@ struct Settings {
   // A lanecall-harness that starts servers for tcp and pcie on its own
   // machine; empty: they are started here.
   std::string control;
+  // How clients use a device, and how they wait.
+  DeviceMode mode = DeviceMode::kAutomatic;
+  Spin spin = Spin::adaptive();
   // Fewer repetitions, for machines that are emulated.
   bool quick = false;
   std::uint64_t seed = 0;
