@@ -18,8 +18,18 @@ Bytes someBytes(size_t size, unsigned seed) {
 
 void Contract::begin(Family family, DeviceOptions options, int backlog) {
   listen(family, backlog);
-  beginAt(server_->rpc(), options);
-  enableEngine(device());
+  if (family == Family::kCard) {
+    options.card = server_->rpc();
+    use(makeDevice(options));
+  } else {
+    beginAt(server_->rpc(), options);
+  }
+  enable();
+}
+
+void Contract::enable() {
+  enableEngine(device(),
+               family_ == Family::kCard ? LANECALL_FEATURE_CARD_RINGS : 0);
 }
 
 void Contract::beginAt(const std::string& rpc, DeviceOptions options) {
@@ -51,7 +61,7 @@ std::unique_ptr<UserChannel> Contract::opened(ChannelOptions options) {
 
 std::unique_ptr<UserChannel> Contract::ready(ChannelOptions options) {
   auto channel = opened(options);
-  if (channel->status() != LANECALL_READY) {
+  if (channel->state() != LANECALL_READY) {
     throw std::runtime_error("the channel did not become ready");
   }
   return channel;
@@ -61,7 +71,8 @@ AssertionResult Contract::endsWith(UserChannel& channel, uint32_t error) {
   if (!channel.waitFor(LANECALL_ENDED, soon())) {
     return AssertionFailure() << "did not end, status " << channel.status();
   }
-  const uint32_t word = LANECALL_STATUS_WORD(LANECALL_ENDED, error);
+  const uint32_t word = LANECALL_STATUS_WORD(LANECALL_ENDED, error) |
+                        (channel.status() & LANECALL_IN_CARD);
   if (channel.status() != word || channel.statusRegister() != word) {
     return AssertionFailure()
            << std::hex << "status " << channel.status() << ", register "

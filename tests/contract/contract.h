@@ -38,8 +38,11 @@ class Contract : public ::testing::Test {
   // A server and a device whose engine is enabled.
   void begin(Family family = Family::kUnix, DeviceOptions options = {},
              int backlog = 512);
-  // The two halves of it, for tests that make their device themselves.
+  // Enables the engine, and again after a reset.
+  void enable();
+  // The two halves of begin(), for tests that make their device themselves.
   void listen(Family family = Family::kUnix, int backlog = 512) {
+    family_ = family;
     server_ = std::make_unique<TestServer>(family, dir_, backlog);
   }
   void use(std::unique_ptr<DeviceUnderTest> device) {
@@ -59,7 +62,7 @@ class Contract : public ::testing::Test {
 
   uint32_t guestErrors() { return device().read32(LANECALL_REG_GUEST_ERRORS); }
 
-  // ENDED with that error, in the register as in memory.
+  // ENDED with that error, on whatever plane, in the register as in memory.
   ::testing::AssertionResult endsWith(UserChannel& channel, uint32_t error);
   ::testing::AssertionResult isClosed(UserChannel& channel);
   // A byte string goes each way.
@@ -81,6 +84,7 @@ class Contract : public ::testing::Test {
   TempDir dir_;
 
  private:
+  Family family_ = Family::kUnix;
   std::unique_ptr<TestServer> server_;
   std::unique_ptr<DeviceUnderTest> device_;
 };
@@ -91,9 +95,16 @@ template <typename Named>
 requires requires(const Named& n) { n.name; }
 void PrintTo(const Named& named, std::ostream* out) { *out << named.name; }
 
-// The tests in which it matters what kind of socket it is.
+// The tests in which it matters what kind of socket it is; and those that are
+// the same on both planes.
 class ContractOnSockets : public Contract,
                           public ::testing::WithParamInterface<Family> {};
+class ContractOnPlanes : public ContractOnSockets {};
+
+inline auto sockets() { return ::testing::Values(Family::kUnix, Family::kTcp); }
+inline auto planes() {
+  return ::testing::Values(Family::kUnix, Family::kTcp, Family::kCard);
+}
 
 }  // namespace lanecall::test
 

@@ -27,20 +27,24 @@ void putTail(Call& c, uint32_t v) {
   c.peer.send(someBytes(10), soon());
 }
 
-class Hostile : public Contract, public ::testing::WithParamInterface<Lie> {};
+class Hostile : public Contract,
+                public ::testing::WithParamInterface<std::tuple<Family, Lie>> {
+};
 
+// On the direct plane it is the server that notices, once it looks.
 TEST_P(Hostile, IndexEndsItsChannelAndNoOther) {
-  begin();
+  const auto& [family, lie] = GetParam();
+  begin(family);
   Call liar = call({.channel = 0, .tx_shift = 12, .rx_shift = 12});
   Call honest = call({.channel = 1});
   // So that there is something to go back from: 1000 bytes through RX.
   ASSERT_TRUE(works(liar));
   ASSERT_TRUE(works(liar));
   ASSERT_TRUE(works(honest));
-  GetParam().tell(liar);
+  lie.tell(liar);
+  EXPECT_TRUE(liar.peer.waitEnd(soon()));
   EXPECT_TRUE(endsWith(*liar, LANECALL_ERR_PROTOCOL));
   EXPECT_GE(guestErrors(), 1u);
-  EXPECT_TRUE(liar.peer.waitEnd(soon()));
   EXPECT_TRUE(works(honest));
   ASSERT_TRUE(liar->close(soon()));
   EXPECT_TRUE(worksAnew(*liar));
@@ -48,23 +52,28 @@ TEST_P(Hostile, IndexEndsItsChannelAndNoOther) {
 
 INSTANTIATE_TEST_SUITE_P(
     Driver, Hostile,
-    ::testing::Values(
-        Lie{"TxHeadOneTooFar",
-            [](Call& c) { putHead(c, c->txIndices().own + 4097); }},
-        Lie{"TxHeadBackByOne",
-            [](Call& c) { putHead(c, c->txIndices().own - 1); }},
-        Lie{"TxHeadBackToZero", [](Call& c) { putHead(c, 0); }},
-        Lie{"TxHeadHalfWayRound",
-            [](Call& c) { putHead(c, c->txIndices().own + 0x80000000); }},
-        Lie{"TxHeadAllOnes", [](Call& c) { putHead(c, ~0u); }},
-        Lie{"RxTailAheadOfHead",
-            [](Call& c) { putTail(c, c->rxIndices().own + 100); }},
-        // It has seen a tail of 500 when it put the second 500 bytes in.
-        Lie{"RxTailBack", [](Call& c) { putTail(c, 499); }},
-        Lie{"RxTailHalfWayRound",
-            [](Call& c) { putTail(c, c->rxIndices().own + 0x80000000); }},
-        Lie{"RxTailAllOnes", [](Call& c) { putTail(c, ~0u); }}),
-    [](const auto& info) { return info.param.name; });
+    ::testing::Combine(
+        ::testing::Values(Family::kUnix, Family::kCard),
+        ::testing::Values(
+            Lie{"TxHeadOneTooFar",
+                [](Call& c) { putHead(c, c->txIndices().own + 4097); }},
+            Lie{"TxHeadBackByOne",
+                [](Call& c) { putHead(c, c->txIndices().own - 1); }},
+            Lie{"TxHeadBackToZero", [](Call& c) { putHead(c, 0); }},
+            Lie{"TxHeadHalfWayRound",
+                [](Call& c) { putHead(c, c->txIndices().own + 0x80000000); }},
+            Lie{"TxHeadAllOnes", [](Call& c) { putHead(c, ~0u); }},
+            Lie{"RxTailAheadOfHead",
+                [](Call& c) { putTail(c, c->rxIndices().own + 100); }},
+            // It has seen a tail of 500 when it put the second 500 bytes in.
+            Lie{"RxTailBack", [](Call& c) { putTail(c, 499); }},
+            Lie{"RxTailHalfWayRound",
+                [](Call& c) { putTail(c, c->rxIndices().own + 0x80000000); }},
+            Lie{"RxTailAllOnes", [](Call& c) { putTail(c, ~0u); }})),
+    [](const auto& info) {
+      return ::testing::PrintToString(std::get<0>(info.param)) +
+             std::get<1>(info.param).name;
+    });
 
 TEST_F(Contract, TxHeadThatIsImpossibleAtAttachIsAProtocolError) {
   begin();
@@ -162,8 +171,14 @@ TEST_F(Contract, ChannelsThatShareMemoryHurtNobodyElse) {
 }
 
 // All words of all registers, at random, and then the device still works.
-TEST_F(Contract, RandomRegisterWritesLeaveADeviceThatWorks) {
-  begin(Family::kUnix, {.channels = 8});
+class RandomWrites : public ContractOnPlanes {};
+
+INSTANTIATE_TEST_SUITE_P(Over, RandomWrites,
+                         ::testing::Values(Family::kUnix, Family::kCard),
+                         ::testing::PrintToStringParamName());
+
+TEST_P(RandomWrites, LeaveADeviceThatWorks) {
+  begin(GetParam(), {.channels = 8});
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
@@ -205,7 +220,7 @@ TEST_F(Contract, RandomRegisterWritesLeaveADeviceThatWorks) {
   EXPECT_TRUE(
       eventually([&] { return device().read32(LANECALL_REG_STATUS) == 0; }));
   server().discardPending();
-  enableEngine(device());
+  enable();
   Call c = call({.channel = 7});
   EXPECT_TRUE(works(c));
 }

@@ -5,20 +5,32 @@
 namespace lanecall::test {
 namespace {
 
-class Many : public Contract, public ::testing::WithParamInterface<unsigned> {};
+class Many
+    : public Contract,
+      public ::testing::WithParamInterface<std::tuple<Family, unsigned>> {
+ protected:
+  const Family family_ = std::get<0>(GetParam());
+  const unsigned channels_ = std::get<1>(GetParam());
+};
 
-INSTANTIATE_TEST_SUITE_P(Channels, Many, ::testing::Values(1u, 64u, 256u),
-                         ::testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(
+    Channels, Many,
+    ::testing::Combine(::testing::Values(Family::kUnix, Family::kCard),
+                       ::testing::Values(1u, 64u, 256u)),
+    [](const auto& info) {
+      return ::testing::PrintToString(std::get<0>(info.param)) +
+             std::to_string(std::get<1>(info.param));
+    });
 
 TEST_P(Many, EchoAtOnceWithoutMixingTheirBytes) {
-  begin(Family::kUnix, {.channels = GetParam()});
+  begin(family_, {.channels = channels_});
   EchoService echo(server());
   struct Client {
     std::unique_ptr<UserChannel> channel;
     Bytes out, back;
     size_t sent = 0;
   };
-  std::vector<Client> clients(GetParam());
+  std::vector<Client> clients(channels_);
   for (unsigned n = 0; n < clients.size(); ++n) {
     clients[n].channel = std::make_unique<UserChannel>(
         device(), ChannelOptions{.channel = n, .tx_shift = 12, .rx_shift = 12});
@@ -26,12 +38,11 @@ TEST_P(Many, EchoAtOnceWithoutMixingTheirBytes) {
     clients[n].out = someBytes(20000 + n, n);
   }
   for (auto& c : clients) {
-    ASSERT_EQ(c.channel->waitWhile(LANECALL_CONNECTING, soon()),
-              LANECALL_READY);
+    ASSERT_TRUE(c.channel->waitFor(LANECALL_READY, soon()));
     c.channel->attach();
   }
   for (auto& c : clients) {
-    ASSERT_EQ(c.channel->waitWhile(LANECALL_READY, soon()), LANECALL_RUNNING);
+    ASSERT_TRUE(c.channel->waitFor(LANECALL_RUNNING, soon()));
   }
   const Deadline deadline = soon();
   size_t left = clients.size();
@@ -58,9 +69,9 @@ TEST_P(Many, EchoAtOnceWithoutMixingTheirBytes) {
 }
 
 TEST_P(Many, EndTogetherWhenTheServerGoes) {
-  begin(Family::kUnix, {.channels = GetParam()});
+  begin(family_, {.channels = channels_});
   std::vector<Call> calls;
-  for (unsigned n = 0; n < GetParam(); ++n) {
+  for (unsigned n = 0; n < channels_; ++n) {
     calls.push_back(call({.channel = n, .tx_shift = 12, .rx_shift = 12}));
   }
   for (auto& c : calls) c.peer.close();

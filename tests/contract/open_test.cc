@@ -115,8 +115,7 @@ TEST_F(Open, ServerThatComesLaterIsFound) {
 
 class OpenBusy : public ContractOnSockets {};
 
-INSTANTIATE_TEST_SUITE_P(Over, OpenBusy,
-                         ::testing::Values(Family::kUnix, Family::kTcp),
+INSTANTIATE_TEST_SUITE_P(Over, OpenBusy, sockets(),
                          ::testing::PrintToStringParamName());
 
 TEST_P(OpenBusy, ServerLeavesTheChannelConnectingUntilItAccepts) {

@@ -196,11 +196,13 @@ TEST_F(Registers, EveryEngineResetCounts) {
 }
 
 // By a write and by the bus: the same.
-class EngineReset : public Contract,
-                    public ::testing::WithParamInterface<bool> {
+class EngineReset
+    : public Contract,
+      public ::testing::WithParamInterface<std::tuple<Family, bool>> {
  protected:
+  const Family family_ = std::get<0>(GetParam());
   void reset() {
-    if (GetParam()) {
+    if (std::get<1>(GetParam())) {
       device().busReset();
     } else {
       device().write32(LANECALL_REG_CONTROL, 0);
@@ -208,13 +210,17 @@ class EngineReset : public Contract,
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(By, EngineReset, ::testing::Bool(),
-                         [](const auto& info) {
-                           return info.param ? "Bus" : "Control";
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    By, EngineReset,
+    ::testing::Combine(::testing::Values(Family::kUnix, Family::kCard),
+                       ::testing::Bool()),
+    [](const auto& info) {
+      return ::testing::PrintToString(std::get<0>(info.param)) +
+             (std::get<1>(info.param) ? "Bus" : "Control");
+    });
 
 TEST_P(EngineReset, ClosesConnectionsSilentlyAndForgetsTheChannels) {
-  begin();
+  begin(family_);
   Call first = call({.channel = 0}), second = call({.channel = 1});
   auto idle = ready({.channel = 2});
   ASSERT_TRUE(works(first));
@@ -222,8 +228,8 @@ TEST_P(EngineReset, ClosesConnectionsSilentlyAndForgetsTheChannels) {
     while (device().interrupted(c->vector())) {
     }
   }
-  const Bytes page(reinterpret_cast<unsigned char*>(&first->index()),
-                   reinterpret_cast<unsigned char*>(&first->index() + 1));
+  const Bytes page(reinterpret_cast<unsigned char*>(&first->statusPage()),
+                   reinterpret_cast<unsigned char*>(&first->statusPage() + 1));
   reset();
   EXPECT_TRUE(
       eventually([&] { return device().read32(LANECALL_REG_STATUS) == 0; }));
@@ -238,9 +244,9 @@ TEST_P(EngineReset, ClosesConnectionsSilentlyAndForgetsTheChannels) {
       EXPECT_EQ(device().read32(g.control(n) + at), 0u) << n << ", " << at;
     }
   }
-  EXPECT_EQ(first->status(), uint32_t{LANECALL_RUNNING});
-  EXPECT_EQ(Bytes(reinterpret_cast<unsigned char*>(&first->index()),
-                  reinterpret_cast<unsigned char*>(&first->index() + 1)),
+  EXPECT_EQ(first->state(), uint32_t{LANECALL_RUNNING});
+  EXPECT_EQ(Bytes(reinterpret_cast<unsigned char*>(&first->statusPage()),
+                  reinterpret_cast<unsigned char*>(&first->statusPage() + 1)),
             page);
   for (UserChannel* c : {&*first, &*second, idle.get()}) {
     EXPECT_FALSE(device().interrupted(c->vector())) << c->channel();
@@ -248,7 +254,7 @@ TEST_P(EngineReset, ClosesConnectionsSilentlyAndForgetsTheChannels) {
 }
 
 TEST_P(EngineReset, LeavesADeviceThatWorks) {
-  begin();
+  begin(family_);
   {
     Call before = call();
     ASSERT_TRUE(works(before));
@@ -257,14 +263,14 @@ TEST_P(EngineReset, LeavesADeviceThatWorks) {
         eventually([&] { return device().read32(LANECALL_REG_STATUS) == 0; }));
     before->command(LANECALL_CMD_DRAIN);  // not enabled: no error
   }
-  enableEngine(device());
+  enable();
   Call after = call();
   EXPECT_TRUE(works(after));
   EXPECT_EQ(guestErrors(), 0u);
 }
 
 TEST_P(EngineReset, KeepsTheCountOfErrors) {
-  begin();
+  begin(family_);
   UserChannel channel(device());
   channel.command(77);
   EXPECT_EQ(guestErrors(), 1u);

@@ -15,6 +15,8 @@
 #include <deque>
 #include <system_error>
 
+#include "card_service.h"
+
 namespace lanecall::test {
 namespace {
 
@@ -53,15 +55,54 @@ TempDir::~TempDir() {
   std::filesystem::remove_all(path_, ignored);
 }
 
+// ---- Peer ------------------------------------------------------------------
+
+namespace {
+
+class SocketEnd final : public PeerEnd {
+ public:
+  explicit SocketEnd(Descriptor socket) : socket_(std::move(socket)) {}
+
+  ssize_t trySend(std::span<const unsigned char> bytes) override {
+    const ssize_t n = ::send(socket_.get(), bytes.data(), bytes.size(),
+                             MSG_DONTWAIT | MSG_NOSIGNAL);
+    return n < 0 ? -errno : n;
+  }
+  ssize_t tryReceive(std::span<unsigned char> into) override {
+    const ssize_t n =
+        recv(socket_.get(), into.data(), into.size(), MSG_DONTWAIT);
+    return n < 0 ? -errno : n;
+  }
+  std::vector<pollfd> waitFor(short events) override {
+    return {{socket_.get(), events, 0}};
+  }
+  void abort() override {
+    const linger now{.l_onoff = 1, .l_linger = 0};
+    setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  }
+  int fd() const override { return socket_.get(); }
+
+ private:
+  Descriptor socket_;
+};
+
+}  // namespace
+
 bool Peer::wait(short events, const Deadline& deadline) {
-  return waitFor(socket_.get(), events, deadline);
+  auto polls = end_->waitFor(events);
+  for (;;) {
+    if (polls.empty()) return true;
+    const int n = poll(polls.data(), polls.size(), deadline.remainingMs());
+    if (n > 0) return true;
+    if (n == 0) return false;
+    if (errno != EINTR) fail("poll");
+  }
 }
 
 size_t Peer::sendNow(std::span<const unsigned char> bytes) {
   size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t n = ::send(socket_.get(), bytes.data() + done,
-                             bytes.size() - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t n = end_->trySend(bytes.subspan(done));
     if (n <= 0) break;
     done += static_cast<size_t>(n);
   }
@@ -71,11 +112,10 @@ size_t Peer::sendNow(std::span<const unsigned char> bytes) {
 bool Peer::send(std::span<const unsigned char> bytes,
                 const Deadline& deadline) {
   while (!bytes.empty()) {
-    const ssize_t n = ::send(socket_.get(), bytes.data(), bytes.size(),
-                             MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t n = end_->trySend(bytes);
     if (n > 0) {
       bytes = bytes.subspan(static_cast<size_t>(n));
-    } else if (errno != EAGAIN || !wait(POLLOUT, deadline)) {
+    } else if (n != -EAGAIN || !wait(POLLOUT, deadline)) {
       return false;
     }
   }
@@ -86,11 +126,10 @@ Bytes Peer::receive(size_t size, const Deadline& deadline) {
   Bytes bytes(size);
   size_t done = 0;
   while (done < size) {
-    const ssize_t n =
-        recv(socket_.get(), bytes.data() + done, size - done, MSG_DONTWAIT);
+    const ssize_t n = end_->tryReceive(std::span(bytes).subspan(done));
     if (n > 0) {
       done += static_cast<size_t>(n);
-    } else if (n == 0 || errno != EAGAIN || !wait(POLLIN, deadline)) {
+    } else if (n != -EAGAIN || !wait(POLLIN, deadline)) {
       break;
     }
   }
@@ -100,19 +139,20 @@ Bytes Peer::receive(size_t size, const Deadline& deadline) {
 
 size_t Peer::receiveSome(std::span<unsigned char> into,
                          const Deadline& deadline) {
-  if (!wait(POLLIN, deadline)) return 0;
-  const ssize_t n = recv(socket_.get(), into.data(), into.size(), MSG_DONTWAIT);
-  return n > 0 ? static_cast<size_t>(n) : 0;
+  for (;;) {
+    const ssize_t n = end_->tryReceive(into);
+    if (n != -EAGAIN) return n > 0 ? static_cast<size_t>(n) : 0;
+    if (!wait(POLLIN, deadline)) return 0;
+  }
 }
 
 std::optional<Bytes> Peer::receiveToEnd(const Deadline& deadline) {
-  Bytes all;
+  Bytes all, part(65536);
   for (;;) {
-    unsigned char part[65536];
-    const ssize_t n = recv(socket_.get(), part, sizeof part, MSG_DONTWAIT);
+    const ssize_t n = end_->tryReceive(part);
     if (n > 0) {
-      all.insert(all.end(), part, part + n);
-    } else if (n == 0 || errno != EAGAIN) {
+      all.insert(all.end(), part.begin(), part.begin() + n);
+    } else if (n != -EAGAIN) {
       return all;
     } else if (!wait(POLLIN, deadline)) {
       return std::nullopt;
@@ -121,13 +161,19 @@ std::optional<Bytes> Peer::receiveToEnd(const Deadline& deadline) {
 }
 
 void Peer::abort() {
-  const linger now{.l_onoff = 1, .l_linger = 0};
-  setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
-  socket_.reset();
+  end_->abort();
+  end_.reset();
 }
 
-TestServer::TestServer(Family family, const TempDir& dir, int backlog)
-    : listener_(makeSocket(family)) {
+// ---- TestServer ------------------------------------------------------------
+
+TestServer::TestServer(Family family, const TempDir& dir, int backlog) {
+  if (family == Family::kCard) {
+    card_ = std::make_unique<CardService>(dir);
+    rpc_ = card_->card();
+    return;
+  }
+  listener_ = makeSocket(family);
   const int fd = listener_.get();
   if (family == Family::kUnix) {
     const std::string path = dir.file("server.sock");
@@ -153,18 +199,24 @@ TestServer::TestServer(Family family, const TempDir& dir, int backlog)
   if (listen(fd, backlog) != 0) fail("listen");
 }
 
+TestServer::~TestServer() = default;
+
+int TestServer::listenerFd() const {
+  return card_ ? card_->arrivals() : listener_.get();
+}
+
+void TestServer::holdOffers(bool hold) { card_->holdOffers(hold); }
+
 std::optional<Peer> TestServer::accept(const Deadline& deadline) {
+  if (card_) return card_->accept(deadline);
   if (!waitFor(listener_.get(), POLLIN, deadline)) return std::nullopt;
   Descriptor fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!fd.valid()) return std::nullopt;
-  return Peer(std::move(fd));
+  return Peer(std::make_unique<SocketEnd>(std::move(fd)));
 }
 
 void TestServer::discardPending() {
-  pollfd p{.fd = listener_.get(), .events = POLLIN, .revents = 0};
-  while (poll(&p, 1, 0) > 0) {
-    Descriptor dropped(
-        accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  while (accept(atOnce())) {
   }
 }
 
@@ -182,6 +234,7 @@ Descriptor TestServer::fillQueue() {
 
 void TestServer::limitReceiveBuffers() {
   const int bytes = 65536;
+  if (card_) return;  // there is nothing but the rings
   setsockopt(listener_.get(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }
 
@@ -195,41 +248,53 @@ EchoService::~EchoService() {
   thread_.join();
 }
 
+namespace {
+
+// One connection of the echo.
+struct Echoed {
+  Peer peer;
+  Bytes pending{};
+  bool over = false;
+
+  // Receives or sends once; whether bytes moved.
+  bool move() {
+    ssize_t n;
+    if (pending.empty()) {
+      pending.resize(65536);
+      n = peer.end().tryReceive(pending);
+      pending.resize(n > 0 ? static_cast<size_t>(n) : 0);
+    } else {
+      n = peer.end().trySend(pending);
+      if (n > 0) pending.erase(pending.begin(), pending.begin() + n);
+    }
+    over = n <= 0 && n != -EAGAIN;
+    return n > 0;
+  }
+  std::vector<pollfd> waitToMove() {
+    return peer.end().waitFor(pending.empty() ? POLLIN : POLLOUT);
+  }
+};
+
+}  // namespace
+
 void EchoService::run() {
-  struct Connection {
-    Peer peer;
-    Bytes pending;
-    bool over = false;
-  };
-  std::deque<Connection> connections;
+  std::deque<Echoed> connections;
   for (;;) {
     std::vector<pollfd> polls{{quit_.get(), POLLIN, 0},
                               {server_.listenerFd(), POLLIN, 0}};
+    bool moved = false;
+    for (auto& c : connections) moved |= c.move();
+    std::erase_if(connections, [](const Echoed& c) { return c.over; });
     for (auto& c : connections) {
-      const short events = c.pending.empty() ? POLLIN : POLLOUT;
-      polls.push_back({c.peer.fd(), events, 0});
+      const auto more = c.waitToMove();
+      moved |= more.empty();
+      polls.insert(polls.end(), more.begin(), more.end());
     }
-    if (poll(polls.data(), polls.size(), -1) < 0) continue;
+    if (poll(polls.data(), polls.size(), moved ? 0 : -1) < 0) continue;
     if (polls[0].revents) return;
-    for (size_t i = 0; i < connections.size(); ++i) {
-      if (!polls[i + 2].revents) continue;
-      Connection& c = connections[i];
-      if (c.pending.empty()) {
-        c.pending.resize(65536);
-        const ssize_t n =
-            recv(c.peer.fd(), c.pending.data(), c.pending.size(), MSG_DONTWAIT);
-        c.over = n == 0 || (n < 0 && errno != EAGAIN);
-        c.pending.resize(n > 0 ? static_cast<size_t>(n) : 0);
-      }
-      const size_t sent = c.peer.sendNow(c.pending);
-      c.over |= sent == 0 && (polls[i + 2].revents & (POLLHUP | POLLERR));
-      c.pending.erase(c.pending.begin(),
-                      c.pending.begin() + static_cast<ptrdiff_t>(sent));
-    }
-    std::erase_if(connections, [](const Connection& c) { return c.over; });
     if (polls[1].revents) {
       if (auto peer = server_.accept(Deadline::never())) {
-        connections.push_back({std::move(*peer), {}});
+        connections.push_back({std::move(*peer)});
       }
     }
   }
