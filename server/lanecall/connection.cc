@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/connection.h>
 #include <lanecall/handler_errors.h>
-#include <lanecall/log_field.h>
 #include <thrift/transport/TTransportException.h>
-
-#include <exception>
 
 namespace lanecall {
 
@@ -20,28 +17,20 @@ class AcceptedTransport : public StreamTransport {
   Peer peer() const override { return Peer::kClient; }
 };
 
-// Why a call ended its connection, for the server's log.
-std::string describe(const std::exception& error, const Limits& limits) {
-  if (std::string limit = explainLimit(error, limits); !limit.empty())
-    return "the client sent " + limit;
-  auto* e = dynamic_cast<const TTransportException*>(&error);
-  if (e && e->getType() == TTransportException::END_OF_FILE)
-    return "the client closed the connection in the middle of a message";
-  return error.what();
-}
-
 }  // namespace
 
-Connection::Connection(std::uint64_t id, std::unique_ptr<ChannelIo> io,
+Connection::Connection(std::unique_ptr<ChannelIo> io,
                        const ServerOptions& options,
-                       std::shared_ptr<spdlog::logger> log)
-    : id_(id),
-      options_(options),
-      log_(std::move(log)),
+                       std::shared_ptr<spdlog::logger> log,
+                       const std::string& at)
+    : options_(options),
+      serverLog_(log),
+      log_(std::move(log), at, io->name()),
       raw_(std::make_shared<AcceptedTransport>(std::move(io),
                                                options.limits.configuration())),
       stack_(stack(raw_, options.framing, options.limits)) {
   raw_->setSendTimeout(options.sendTimeoutMs);
+  log_.connected();
 }
 
 // Waits for the first byte of a call; false when no more are to be served.
@@ -69,7 +58,7 @@ std::string Connection::serveCalls(const ProcessorMaker& maker) {
   auto protocol =
       protocolFactory(options_.protocol, options_.limits)->getProtocol(stack_);
   auto processor = maker();
-  logHandlerErrors(*processor, log_);
+  logHandlerErrors(*processor, serverLog_);
   try {
     while (awaitCall()) {
       raw_->setReceiveDeadline(Deadline::in(options_.messageTimeoutMs));
@@ -89,15 +78,10 @@ std::string Connection::serveCalls(const ProcessorMaker& maker) {
 }
 
 void Connection::run(const ProcessorMaker& maker) {
-  const std::string peer = logField(raw_->getOrigin());
   try {
-    std::string why = serveCalls(maker);
-    log_->info("event=closed connection={} reason=\"{}\"", id_, logField(why));
-  } catch (const std::exception& error) {
-    log_->warn("event=failed connection={} from={} error=\"{}\"", id_, peer,
-               logField(describe(error, options_.limits)));
+    log_.closed(serveCalls(maker));
   } catch (...) {
-    log_->error("event=failed connection={} from={} error=unknown", id_, peer);
+    log_.failed(options_.limits);
   }
   stack_->close();
 }

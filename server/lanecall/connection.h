@@ -5,18 +5,24 @@
 #ifndef LANECALL_CONNECTION_H
 #define LANECALL_CONNECTION_H
 
+#include <lanecall/connection_log.h>
 #include <lanecall/server.h>
 #include <lanecall/stream_transport.h>
 
 #include <cstdint>
 #include <mutex>
+#include <string>
 
 namespace lanecall {
 
 class Connection {
  public:
-  Connection(std::uint64_t id, std::unique_ptr<ChannelIo> io,
-             const ServerOptions& options, std::shared_ptr<spdlog::logger> log);
+  // at: the address of the listener that accepted it.
+  Connection(std::unique_ptr<ChannelIo> io, const ServerOptions& options,
+             std::shared_ptr<spdlog::logger> log, const std::string& at);
+
+  // Unique in the process.
+  std::uint64_t id() const { return log_.id(); }
 
   // Serves calls until the client leaves, breaks a limit, or stop().
   void run(const ProcessorMaker& maker);
@@ -31,9 +37,9 @@ class Connection {
   std::string serveCalls(const ProcessorMaker& maker);
   bool awaitCall();
 
-  const std::uint64_t id_;
   const ServerOptions& options_;
-  std::shared_ptr<spdlog::logger> log_;
+  const std::shared_ptr<spdlog::logger> serverLog_;
+  const ConnectionLog log_;
   std::shared_ptr<StreamTransport> raw_;
   std::shared_ptr<apache::thrift::transport::TTransport> stack_;
 

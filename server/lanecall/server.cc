@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/connection.h>
-#include <lanecall/log_field.h>
 #include <lanecall/server.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -50,11 +49,9 @@ class Server::Connections
     {
       std::lock_guard<std::mutex> lock(mutex_);
       if (!has_room()) return;
-      id = ++lastId_;
-      log_->info("event=connected connection={} at={} from={}", id, at.str(),
-                 logField(io->name()));
       connection =
-          std::make_shared<Connection>(id, std::move(io), options_, log_);
+          std::make_shared<Connection>(std::move(io), options_, log_, at.str());
+      id = connection->id();
       live_.emplace(id, connection);
     }
     try {
@@ -118,7 +115,6 @@ class Server::Connections
   std::mutex mutex_;  // guards all below
   std::condition_variable ended_;
   std::map<std::uint64_t, std::shared_ptr<Connection>> live_;
-  std::uint64_t lastId_ = 0;
   std::uint64_t refused_ = 0;
 };
 

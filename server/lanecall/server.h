@@ -31,8 +31,8 @@ namespace lanecall {
 
 struct ServerOptions {
   std::vector<std::string> listen;
-  // A polling server's (polling_server.h): where devices attach, unix:/path; how
-  // many short calls run at the same time; how it waits between calls.
+  // A polling server's (polling_server.h): where devices attach, unix:/path;
+  // how many short calls run at the same time; how it waits between calls.
   std::vector<std::string> card;
   int cardThreads = 1;
   Spin spin = Spin::adaptive();
