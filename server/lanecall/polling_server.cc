@@ -383,9 +383,12 @@ class PollingServer::Poller
   // Before they are closed: the device has the doorbell, too, so that closing
   // ours would not end the watching.
   void unwatch(const CardConnection& connection) {
-    for (int fd :
-         {connection.channel().doorbell(), connection.channel().wake()})
-      ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+    unwatch(connection.channel().doorbell());
+    unwatch(connection.channel().wake());
+  }
+
+  void unwatch(int fd) {
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
   }
 
   // ---- Stopping
@@ -394,7 +397,11 @@ class PollingServer::Poller
     log_->info("event=stopping connections={}", connections_.size());
     stopping_ = true;
     stopDeadline_ = Deadline::in(options_.stopTimeoutMs);
-    for (const auto& port : ports_) port->stopListening();
+    for (const auto& port : ports_) {
+      port->stopListening();
+      // What waits there is not accepted any more.
+      unwatch(port->fd());
+    }
     endUnclaimed();
   }
 
