@@ -76,7 +76,7 @@ class CardGround : public Contract {
   DirectCall direct(ChannelOptions options = {});
   DirectCall direct(ChannelOptions options, const lanecall_places& places);
 
-  // The word in memory and in the register, which has IN_CARD.
+  // The word is in memory and in the register; a word with IN_CARD.
   ::testing::AssertionResult endsInCard(UserChannel& channel, uint32_t error);
   ::testing::AssertionResult reaches(UserChannel& channel, uint32_t word);
   ::testing::AssertionResult moves(DirectCall& call);

@@ -227,8 +227,9 @@ TEST_F(Direct, EventfdsThatTheServerSpoilsHurtNobodyElse) {
   const uint64_t most = ~uint64_t{0} - 1;
   ASSERT_EQ(write(c.offer.doorbell.get(), &most, sizeof most), 8);
   ASSERT_EQ(write(c.offer.interrupt.get(), &most, sizeof most), 8);
-  // Who would read the one that is full, or an empty one, waits for ever.
-  for (int fd : {c.offer.interrupt.get(), other.offer.interrupt.get()}) {
+  // Who writes one that is full, or reads an empty one, now waits for ever.
+  for (int fd : {c.offer.doorbell.get(), c.offer.interrupt.get(),
+                 other.offer.interrupt.get()}) {
     ASSERT_EQ(fcntl(fd, F_SETFL, 0), 0);
   }
   for (int i = 0; i < 10; ++i) c->doorbell();

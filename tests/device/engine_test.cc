@@ -204,6 +204,7 @@ TEST_P(Properties, BadOnesAreRefusedWithAMessageThatNamesThem) {
 }
 
 const std::string kLongPath = "edu,rpc=unix:/" + std::string(200, 'x');
+const std::string kLongCardPath = "edu,card=unix:/" + std::string(200, 'x');
 INSTANTIATE_TEST_SUITE_P(
     Of, Properties,
     ::testing::Values(
@@ -223,7 +224,17 @@ INSTANTIATE_TEST_SUITE_P(
         BadProperty{"TooManyChannels", "edu,rpc=unix:/s,channels=257",
                     "channels=257"},
         BadProperty{"TooManyVectors", "edu,rpc=unix:/s,vectors=258",
-                    "vectors=258"}),
+                    "vectors=258"},
+        BadProperty{"EmptyCard", "edu,card=", "card="},
+        BadProperty{"CardByTcp", "edu,card=tcp:127.0.0.1:1", "card=tcp"},
+        BadProperty{"CardPathTooLong", kLongCardPath.c_str(), "card="},
+        BadProperty{"CardMemoryOfOddSize", "edu,card=unix:/s,card-memory=3M",
+                    "card-memory=3145728"},
+        BadProperty{"CardMemoryTooSmall", "edu,card=unix:/s,card-memory=512K",
+                    "card-memory=524288"},
+        BadProperty{"CardMemoryTooLarge",
+                    "edu,card=unix:/s,card-memory=4611686018427387904",
+                    "card-memory=4611686018427387904"}),
     [](const auto& info) { return info.param.name; });
 
 TEST_F(Engine, CannotBeMigratedAndSaysWhy) {

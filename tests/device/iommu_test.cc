@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "contract.h"
+#include "card_ground.h"
 #include "qemu_device.h"
 #include "virtio_iommu.h"
 
@@ -159,6 +159,69 @@ TEST_P(FaultDuringMove, WhoseReportRemovesTheDevice) {
   EXPECT_TRUE(qemu_->waitEvent("DEVICE_DELETED", soon()));
   EXPECT_FALSE(dut_->function().present());
   EXPECT_TRUE(qemu_->alive()) << qemu_->said();
+}
+
+// The index page of a channel on the direct plane, when the server's frame
+// makes the device look at it.
+class FaultDuringFrame : public CardGround {
+ protected:
+  void begin() {
+    useQemuDevice(std::make_unique<QemuDevice>(std::make_shared<Qemu>(
+        QemuOptions{{"-device", VirtioIommu::argument(), "-device",
+                     argument({}) + ",id=dut,addr=4.0"}})));
+    enableEcam(qemu());
+    enable();
+    iommu_ = std::make_unique<VirtioIommu>(qemu(), 4 << 3);
+  }
+
+  // Offered, with this bit in the address of its index page.
+  void open(uint64_t bit) {
+    do {
+      if (channel_) others_.push_back(std::move(channel_));
+      channel_ = std::make_unique<UserChannel>(device());
+    } while (!(channel_->indexAddress() & bit));
+    channel_->open();
+    offer_ = offered();
+  }
+
+  std::unique_ptr<VirtioIommu> iommu_;
+  std::vector<std::unique_ptr<UserChannel>> others_;
+  std::unique_ptr<UserChannel> channel_;
+  CardOffer offer_;
+};
+
+TEST_F(FaultDuringFrame, EndsTheChannel) {
+  begin();
+  open(kPage);
+  iommu_->addFault(channel_->indexAddress());
+  session().send(cardFrame(LANECALL_CARD_ACCEPT, offer_.id));
+  expectFrame(LANECALL_CARD_CLOSE, offer_.id);
+  EXPECT_EQ(channel_->statusRegister(),
+            LANECALL_STATUS_WORD(LANECALL_ENDED, LANECALL_ERR_DMA) |
+                uint32_t{LANECALL_IN_CARD});
+  EXPECT_EQ(guestErrors(), 1u);
+  iommu_->removeFault(channel_->indexAddress());
+  ASSERT_TRUE(channel_->close(soon()));
+}
+
+TEST_F(FaultDuringFrame, WhoseReportResetsTheFunction) {
+  begin();
+  const unsigned control =
+      *dut().function().capability(PCI_CAP_ID_EXP) + PCI_EXP_DEVCTL;
+  const uint32_t generation = device().read32(LANECALL_REG_GENERATION);
+  open(PCI_EXP_DEVCTL_BCR_FLR);
+  iommu_->aimReport(dut().function().ecam() + control - kAddressInReport);
+  iommu_->addFault(channel_->indexAddress());
+  session().send(cardFrame(LANECALL_CARD_ACCEPT, offer_.id));
+  expectFrame(LANECALL_CARD_CLOSE, offer_.id);
+  ASSERT_TRUE(qemu().alive()) << qemu().said();
+  dut().configure();
+  EXPECT_EQ(device().read32(LANECALL_REG_GENERATION), generation + 1);
+  EXPECT_EQ(channel_->statusRegister(), 0u);
+  iommu_->removeFault(channel_->indexAddress());
+  enable();
+  DirectCall c = direct({.channel = 1});
+  EXPECT_TRUE(moves(c));
 }
 
 }  // namespace

@@ -312,7 +312,9 @@ LanecallCard *lanecall_card_new(LanecallEngine *engine, Error **errp)
     card->server = server;
     card->next_id = 1;
     if (!lanecall_bells_init(card)) {
-        error_setg_errno(errp, errno, "card=%s: no epoll", engine->card_uri);
+        error_setg_errno(errp, errno, "card=%s: the host has no epoll or no "
+                         "asynchronous I/O to spare (fs.aio-max-nr)",
+                         engine->card_uri);
         lanecall_server_free(server);
         g_free(card);
         return NULL;

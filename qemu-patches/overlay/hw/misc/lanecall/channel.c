@@ -369,7 +369,7 @@ void lanecall_channel_doorbell(LanecallChannel *ch)
     }
     trace_lanecall_doorbell(ch->engine->name, ch->number);
     if (ch->in_card) {
-        lanecall_bells_ring(&ch->direct);
+        lanecall_bells_ring(ch->engine->card, &ch->direct);
         return;
     }
     if (ch->send_error || !map_index_or_end(ch)) {

@@ -311,6 +311,7 @@ struct LanecallCard {
     uint64_t first_id; /* of this session */
     uint64_t next_id;
     int epoll; /* of running channels' interrupt eventfds */
+    unsigned long aio; /* context in which doorbells are rung */
     LanecallLog log;
 };
 
@@ -375,7 +376,7 @@ bool lanecall_bells_watch(LanecallCard *card, LanecallChannel *ch);
 void lanecall_bells_unwatch(LanecallCard *card, LanecallChannel *ch);
 
 /* The driver's doorbell. */
-void lanecall_bells_ring(const LanecallDirect *direct);
+void lanecall_bells_ring(LanecallCard *card, const LanecallDirect *direct);
 
 /* ---- card_memory.c ------------------------------------------------------- */
 
