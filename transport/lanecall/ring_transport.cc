@@ -401,6 +401,12 @@ void RingTransport::awaitRoom(std::uint32_t least) {
       });
 }
 
+// Of a ring that holds only a few, so that the other side has some to read
+// while others are written.
+std::uint32_t RingTransport::piece() const {
+  return std::min(kPublishBytes, out_->core.size / 4);
+}
+
 // What a frame in the ring may have, without its size.
 std::uint32_t RingTransport::frameRoom() const {
   return std::min(
@@ -412,7 +418,7 @@ std::uint32_t RingTransport::frameRoom() const {
 void RingTransport::openWindow() {
   frameInRing_ = framing_ == Framing::kFramed && room() > kFrameHeader;
   if (framing_ == Framing::kBuffered)
-    setWriteBuffer(writeAt_, std::min(room(), kPublishBytes));
+    setWriteBuffer(writeAt_, std::min(room(), piece()));
   else if (frameInRing_)
     setWriteBuffer(writeAt_ + kFrameHeader, frameRoom());
   else
@@ -434,7 +440,7 @@ void RingTransport::put(const std::uint8_t* data, std::uint32_t size) {
     if (writable() == 0) {
       publish();
       if (room() == 0) awaitRoom(1);
-      setWriteBuffer(writeAt_, std::min(room(), kPublishBytes));
+      setWriteBuffer(writeAt_, std::min(room(), piece()));
     }
     const std::uint32_t part = std::min(size, writable());
     std::memcpy(wBase_, data, part);

@@ -13,8 +13,9 @@
 // paths,
 //   and generated code that is a template over this class, work on the rings.
 // - write() publishes nothing before flush(), unless a message is larger than
-//   kPublishBytes: then pieces of that size are on their way while the rest is
-//   being serialised. A message may be larger than the ring; it streams.
+//   kPublishBytes or a quarter of the ring: then pieces of that size are on
+//   their way while the rest is being serialised. A message may be larger than
+//   the ring; it streams.
 // - Bytes read are given back to the other side once half of the ring was
 //   consumed, and always before a wait.
 // - No byte of the ring is looked at twice: the other side may change it
@@ -181,6 +182,7 @@ class RingTransport
   // with four bytes for the frame's size if frameInRing_.
   bool isFrameOnHeap() const { return !frame_.empty(); }
   std::uint32_t room() const;
+  std::uint32_t piece() const;
   std::uint32_t frameRoom() const;
   bool isRoomThere(std::uint32_t least);
   void awaitRoom(std::uint32_t least);
