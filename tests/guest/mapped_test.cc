@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "mapping.h"
@@ -468,6 +469,34 @@ struct Pci {
   void reset() const {
     EXPECT_TRUE(write_file("/sys/bus/pci/devices/" + address + "/reset", "1"));
   }
+  void remove() const {
+    EXPECT_TRUE(write_file("/sys/bus/pci/devices/" + address + "/remove", "1"));
+  }
+  void rescan() const { EXPECT_TRUE(write_file("/sys/bus/pci/rescan", "1")); }
+  // As if someone had pulled it out: its slot's power goes, and reads are all
+  // ones. The kernel takes no notice, because the power is off.
+  void pull_out() const {
+    namespace fs = std::filesystem;
+    fs::path port = fs::canonical("/sys/bus/pci/devices/" + address + "/..");
+    Fd config(::open((port / "config").c_str(), O_RDWR | O_CLOEXEC));
+    std::uint8_t at = config_read<std::uint8_t>(config.get(), 0x34);
+    while (at && config_read<std::uint8_t>(config.get(), at) != 0x10)
+      at = config_read<std::uint8_t>(config.get(), at + 1);
+    ASSERT_NE(at, 0) << "no PCIe capability: " << port;
+    const int slot_control = at + 0x18;
+    std::uint16_t word =
+        config_read<std::uint16_t>(config.get(), slot_control) | 0x0700;
+    EXPECT_EQ(::pwrite(config.get(), &word, sizeof word, slot_control),
+              ssize_t{sizeof word});
+  }
+  template <typename T>
+  static T config_read(int config, int offset) {
+    T value{};
+    EXPECT_EQ(::pread(config, &value, sizeof value, offset),
+              ssize_t{sizeof value});
+    return value;
+  }
+
   std::string address;
 };
 
@@ -571,6 +600,28 @@ TEST_F(Mapped, AFunctionResetLeavesMemoryButNoDevice) {
   expect_all_end([&] { pci.reset(); });
   EXPECT_GT(sysfs_number("generation"), generation);
   expect_works();
+}
+
+TEST_F(Mapped, RemovalLeavesMemoryButNoDevice) {
+  Pci pci;
+  expect_all_end([&] { pci.remove(); });
+  pci.rescan();
+  expect_works();
+}
+
+// In a guest of its own: the device does not come back (CMakeLists.txt).
+TEST_F(Mapped, ASurpriseRemovalLeavesMemoryButNoDevice) {
+  if (!is_booted_with("lanecall_test.removal"))
+    GTEST_SKIP() << "the other tests need the device";
+  Pci pci;
+  expect_all_end([&] {
+    pci.pull_out();
+    pci.remove();
+  });
+  EXPECT_NE(::access(kPeer, F_OK), 0);
+  Fd fd = open_with("echo", kTcpPeer);
+  write_all(fd.get(), "hello");
+  EXPECT_EQ(read_count(fd.get(), 5), "hello");
 }
 
 // An old doorbell is a page that keeps what is stored there; the device's reads

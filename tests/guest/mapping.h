@@ -70,7 +70,7 @@ class MappedChannel {
   bool isGone() { return lanecall_get32(&status()->gone) != 0; }
 
   void ring();                             // the doorbell
-  std::size_t put(std::string_view data);  // what fits now
+  std::size_t put(std::string_view data);  // what fits now, if anything
   std::string take(std::size_t most);      // what is there now
   // Sleep in poll when there is nothing to do; fail the test at an end.
   void send(const std::string& data);
