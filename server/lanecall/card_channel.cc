@@ -85,7 +85,7 @@ CardModeration::CardModeration(std::uint32_t bytes, std::uint32_t microseconds)
 }
 
 bool CardModeration::holds(std::uint32_t bytes) {
-  if (bytes_ && bytes >= bytes_) return false;
+  if (is_enough(bytes)) return false;
   if (held_.exchange(true)) return true;  // the timer runs already
   itimerspec once{};
   once.it_value.tv_sec = microseconds_ / 1'000'000;
@@ -99,7 +99,7 @@ bool CardModeration::expired() {
   std::uint64_t times;
   // Not expired: it was set anew, or woken without need.
   if (::read(timer_.get(), &times, sizeof times) < 0) return false;
-  return held_.exchange(false);
+  return drop();
 }
 
 // ---- CardChannel
@@ -126,17 +126,28 @@ bool CardChannel::is_room_announced(std::uint32_t tail) {
                               before, tail);
 }
 
-// Looks at the shared words rather than the rings' private ones, which belong
-// to one thread each. A client that scribbles there moves its own interrupts.
+// Bytes that came since the client has asked to be told. Looks at the shared
+// words rather than the rings' private ones, which belong to one thread each; a
+// client that scribbles there moves its own interrupts.
+std::uint32_t CardChannel::unannounced() const {
+  return lanecall_get32(&words_->rx_producer.head) -
+         lanecall_get32(&words_->rx_consumer.want_head);
+}
+
 bool CardChannel::is_held() {
   CardModeration* moderation = parts_.moderation.get();
   if (!moderation) return false;
   if (is_room_announced(lanecall_get32(&words_->tx_consumer.tail)))
     return false;
-  const std::uint32_t unannounced =
-      lanecall_get32(&words_->rx_producer.head) -
-      lanecall_get32(&words_->rx_consumer.want_head);
-  return unannounced <= parts_.rxBytes && moderation->holds(unannounced);
+  const std::uint32_t bytes = unannounced();
+  return bytes <= parts_.rxBytes && moderation->holds(bytes);
+}
+
+void CardChannel::announce() {
+  CardModeration* moderation = parts_.moderation.get();
+  if (moderation && moderation->isHolding() &&
+      moderation->is_enough(unannounced()) && moderation->drop())
+    parts_.signals->tell();
 }
 
 void CardChannel::notify() {
@@ -159,6 +170,9 @@ int CardChannel::prepare(Descriptor& sleeper) const {
 int CardChannel::poll(short events, int timeoutMs) {
   Descriptor& sleeper = events & POLLIN ? inSleeper_ : outSleeper_;
   if (int error = prepare(sleeper)) return error;
+  // There is no room for more bytes: it does not help to wait for them.
+  if (events & POLLOUT && parts_.moderation && parts_.moderation->drop())
+    parts_.signals->tell();
   if (beforeSleep_) beforeSleep_();
   epoll_event got[2];
   int ready = ::epoll_wait(sleeper.get(), got, 2, timeoutMs);

@@ -66,10 +66,15 @@ class CardModeration {
   // Whether the interrupt for so many unannounced bytes is to wait; the timer
   // runs then.
   bool holds(std::uint32_t bytes);
-  // Told anyhow.
-  void drop() { held_.store(false); }
-  // Whether something was held back until now.
+  // Told anyhow; whether something was held back until now.
+  bool drop() { return held_.exchange(false); }
+  // The same, if the timer has expired.
   bool expired();
+
+  bool isHolding() const { return held_.load(std::memory_order_relaxed); }
+  bool is_enough(std::uint32_t bytes) const {
+    return bytes_ && bytes >= bytes_;
+  }
 
   int timer() const { return timer_.get(); }
 
@@ -112,6 +117,10 @@ class CardChannel : public RingIo {
   bool isOpen() const override { return open_; }
   std::string name() const override { return parts_.name; }
 
+  // Tells of what is held back, if it has become enough. After publishing what
+  // notify() was not called for.
+  void announce();
+
   // Called before each sleep in poll(), by the thread that is to sleep.
   void setBeforeSleep(std::function<void()> hook) {
     beforeSleep_ = std::move(hook);
@@ -126,6 +135,7 @@ class CardChannel : public RingIo {
  private:
   int prepare(Descriptor& sleeper) const;
   bool is_room_announced(std::uint32_t tail);
+  std::uint32_t unannounced() const;
   bool is_held();
 
   Parts parts_;

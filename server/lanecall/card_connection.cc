@@ -23,10 +23,10 @@ CardConnection::CardConnection(
     ConnectionLog log, const std::function<void(CardConnection&)>& beforeSleep)
     : options_(options),
       log_(std::move(log)),
-      channel_(channel.get()),
-      transport_(std::make_shared<RingTransport>(
-          std::move(channel), options.limits.configuration(), Peer::kClient)) {
-  channel_->setBeforeSleep([this, beforeSleep] { beforeSleep(*this); });
+      transport_(std::make_shared<CardTransport>(
+          std::move(channel), options.limits.configuration())) {
+  transport_->channel().setBeforeSleep(
+      [this, beforeSleep] { beforeSleep(*this); });
   transport_->setFraming(options.framing);
   transport_->setSendTimeout(options.sendTimeoutMs);
   transport_->setSpin(insideCalls(options.spin));

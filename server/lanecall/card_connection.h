@@ -5,10 +5,9 @@
 #ifndef LANECALL_CARD_CONNECTION_H
 #define LANECALL_CARD_CONNECTION_H
 
-#include <lanecall/card_channel.h>
+#include <lanecall/card_transport.h>
 #include <lanecall/connection_log.h>
 #include <lanecall/deadline.h>
-#include <lanecall/ring_transport.h>
 #include <lanecall/server.h>
 
 #include <atomic>
@@ -56,7 +55,7 @@ class CardConnection {
   // Whatever it waits for fails.
   void cut() { transport_->interrupt(); }
 
-  const CardChannel& channel() const { return *channel_; }
+  const CardChannel& channel() const { return transport_->channel(); }
 
   // ---- The server's notes
   std::atomic<bool> claimed{false};  // a thread other than the leader holds it
@@ -70,8 +69,7 @@ class CardConnection {
 
   const ServerOptions& options_;
   const ConnectionLog log_;
-  CardChannel* const channel_;  // the transport's
-  const std::shared_ptr<RingTransport> transport_;
+  const std::shared_ptr<CardTransport> transport_;
   std::shared_ptr<apache::thrift::protocol::TProtocol> protocol_;
   std::shared_ptr<apache::thrift::TProcessor> processor_;
   bool failed_ = false;

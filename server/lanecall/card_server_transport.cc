@@ -77,10 +77,10 @@ std::shared_ptr<TTransport> TCardServerTransport::acceptImpl() {
   }
 }
 
-std::shared_ptr<RingTransport> TCardServerTransport::adopt(
+std::shared_ptr<CardTransport> TCardServerTransport::adopt(
     std::unique_ptr<CardChannel> channel) {
-  auto child = std::make_shared<RingTransport>(
-      std::move(channel), limits_.configuration(), Peer::kClient);
+  auto child = std::make_shared<CardTransport>(std::move(channel),
+                                               limits_.configuration());
   child->setFraming(framing_);
   child->setSendTimeout(sendTimeoutMs_);
   child->setRecvTimeout(recvTimeoutMs_);

@@ -2,16 +2,16 @@
 //
 // A card port as a Thrift server transport: any of Thrift's server classes
 // (TThreadedServer, TSimpleServer, TThreadPoolServer) serves a card with it.
-// Each channel that a client opens is accepted as a RingTransport, which
+// Each channel that a client opens is accepted as a CardTransport, which
 // buffers and frames by itself: give the server Thrift's plain
 // TTransportFactory, and a protocol factory (lanecall::protocolFactory).
 #ifndef LANECALL_CARD_SERVER_TRANSPORT_H
 #define LANECALL_CARD_SERVER_TRANSPORT_H
 
 #include <lanecall/card_port.h>
+#include <lanecall/card_transport.h>
 #include <lanecall/descriptor.h>
 #include <lanecall/limits.h>
-#include <lanecall/ring_transport.h>
 #include <thrift/transport/TServerTransport.h>
 
 #include <memory>
@@ -50,7 +50,7 @@ class TCardServerTransport
   std::shared_ptr<apache::thrift::transport::TTransport> acceptImpl() override;
 
  private:
-  std::shared_ptr<RingTransport> adopt(std::unique_ptr<CardChannel> channel);
+  std::shared_ptr<CardTransport> adopt(std::unique_ptr<CardChannel> channel);
 
   const std::string address_;
   const Limits limits_;
@@ -65,7 +65,7 @@ class TCardServerTransport
 
   std::mutex mutex_;  // guards both below
   bool childrenInterrupted_ = false;
-  std::vector<std::weak_ptr<RingTransport>> children_;
+  std::vector<std::weak_ptr<CardTransport>> children_;
 };
 
 }  // namespace lanecall

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <lanecall/card_port.h>
+#include <lanecall/card_transport.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -398,6 +399,26 @@ TEST_F(ModerationTest, HoldsAFewBytesBackAndTellsInTime) {
 TEST_F(ModerationTest, TellsOfManyBytesAtOnce) {
   open(1000, LANECALL_MODERATE_US_MAX);
   put(*channel, std::string(1000, 'x'));
+  EXPECT_EQ(client->interrupts(), 1);
+}
+
+TEST_F(ModerationTest, TellsOnceSmallMessagesAreManyBytesTogether) {
+  open(1000, LANECALL_MODERATE_US_MAX);
+  CardTransport transport(std::move(channel));
+  const std::vector<std::uint8_t> message(100);
+  for (int i = 1; i <= 15; ++i) {
+    transport.write(message.data(), message.size());
+    transport.flush();
+    EXPECT_EQ(client->interrupts(), i < 10 ? 0 : 1) << i;
+  }
+}
+
+TEST_F(ModerationTest, TellsWhenThereIsNoRoomForMore) {
+  open(100'000, LANECALL_MODERATE_US_MAX);
+  put(*channel, "held back");
+  put(*channel, std::string(4000, 'x'));
+  EXPECT_EQ(client->interrupts(), 0);
+  EXPECT_EQ(channel->poll(POLLOUT, 0), 0);
   EXPECT_EQ(client->interrupts(), 1);
 }
 
