@@ -8,6 +8,8 @@
 namespace lanecall::test {
 namespace {
 
+using test::PrintTo;  // gtest looks in this namespace only
+
 struct Lie {
   const char* name;
   void (*tell)(Call&);

@@ -254,6 +254,8 @@ TEST_F(IndexPage, ThatIsNotAlignedIsRefused) {
 
 // ---- ATTACH ----------------------------------------------------------------
 
+using test::PrintTo;  // gtest looks in this namespace only
+
 struct BadValue {
   const char* name;
   uint32_t offset;

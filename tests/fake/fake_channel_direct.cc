@@ -8,6 +8,7 @@
 //   RUNNING, DRAINING
 //   ENDED        by the server's END: it is told CLOSE when the driver closes,
 //                too; else it was told at once
+#include <poll.h>
 #include <sys/eventfd.h>
 
 #include "fake_channel.h"
@@ -70,7 +71,11 @@ void FakeChannel::drainInCard() {
   send(LANECALL_CARD_DRAIN);
 }
 
-void FakeChannel::ringServer() { eventfd_write(direct_.doorbell.get(), 1); }
+// The server has this eventfd too, and may have filled it and made it blocking.
+void FakeChannel::ringServer() {
+  pollfd p{.fd = direct_.doorbell.get(), .events = POLLOUT, .revents = 0};
+  if (poll(&p, 1, 0) > 0) eventfd_write(p.fd, 1);
+}
 
 // ---- From the server -------------------------------------------------------
 
