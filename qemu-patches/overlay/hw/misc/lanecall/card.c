@@ -48,6 +48,14 @@ static void drop_session(LanecallCard *card, const char *why)
     qemu_bh_schedule(card->lost);
 }
 
+static void drop_session_for(LanecallCard *card, int error)
+{
+    g_autofree char *why = g_strdup_printf("cannot be talked to: %s",
+                                           strerror(error));
+
+    drop_session(card, why);
+}
+
 static void on_lost(void *opaque)
 {
     LanecallCard *card = opaque;
@@ -74,11 +82,17 @@ static void on_greeting_timeout(void *opaque)
 
 /* ---- Sending ------------------------------------------------------------- */
 
-static void attach_descriptors(struct msghdr *message, const int *fds,
-                               unsigned count)
-{
-    struct cmsghdr *header = message->msg_control;
+typedef union Control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(MOST_DESCRIPTORS * sizeof(int))];
+} Control;
 
+static void attach_descriptors(struct msghdr *message, Control *control,
+                               const int *fds, unsigned count)
+{
+    struct cmsghdr *header = &control->header;
+
+    message->msg_control = control;
     message->msg_controllen = CMSG_SPACE(count * sizeof(int));
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
@@ -90,10 +104,7 @@ void lanecall_card_send(LanecallCard *card,
                         const struct lanecall_card_frame *frame,
                         const int *fds, unsigned count)
 {
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(MOST_DESCRIPTORS * sizeof(int))];
-    } control = { };
+    Control control = { };
     struct iovec iov = {
         .iov_base = (void *)frame,
         .iov_len = sizeof(*frame),
@@ -101,22 +112,18 @@ void lanecall_card_send(LanecallCard *card,
     struct msghdr message = {
         .msg_iov = &iov,
         .msg_iovlen = 1,
-        .msg_control = &control,
     };
-    int error = 0;
+    ssize_t n;
+    int error;
 
-    attach_descriptors(&message, fds, count);
-    if (!count) {
-        message.msg_controllen = 0;
+    if (count) {
+        attach_descriptors(&message, &control, fds, count);
     }
-    while (sendmsg(card->connection.fd, &message,
-                   MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-        error = errno;
-        if (error != EINTR) {
-            break;
-        }
-        error = 0;
-    }
+    do {
+        n = sendmsg(card->connection.fd, &message,
+                    MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    error = n < 0 ? errno : 0;
     trace_lanecall_card_sent(card->engine->name, le32_to_cpu(frame->type),
                              le64_to_cpu(frame->channel), error);
     /*
@@ -126,7 +133,7 @@ void lanecall_card_send(LanecallCard *card,
     if (error == EAGAIN) {
         drop_session(card, "does not read what it is sent");
     } else if (error && error != EPIPE && error != ECONNRESET) {
-        drop_session(card, strerror(error));
+        drop_session_for(card, error);
     }
 }
 
@@ -265,7 +272,11 @@ static bool receive_one(LanecallCard *card)
         return false;
     }
     if (n <= 0) {
-        drop_session(card, n ? strerror(-n) : NULL);
+        if (n) {
+            drop_session_for(card, -n);
+        } else {
+            drop_session(card, NULL);
+        }
         return false;
     }
     wrong = check_packet(n, flags);
