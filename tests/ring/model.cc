@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <unordered_set>
 #include <vector>
 
@@ -13,13 +14,14 @@ namespace {
 constexpr int kWords = 4;  // head, want_tail, tail, want_head
 constexpr int kBytes = 4;  // the largest ring searched
 constexpr int kPlaces = kWords + kBytes;
+constexpr int kHead = 0, kTail = 2;
 
 lanecall_index_page g_page;  // only its addresses count
 
 int placeOf(const __le32* word) {
-  if (word == &g_page.tx_producer.head) return 0;
+  if (word == &g_page.tx_producer.head) return kHead;
   if (word == &g_page.tx_producer.want_tail) return 1;
-  if (word == &g_page.tx_consumer.tail) return 2;
+  if (word == &g_page.tx_consumer.tail) return kTail;
   return 3;
 }
 
@@ -43,6 +45,12 @@ struct LateLoad {
   __u32 expected;
 };
 
+// A load that took a value before anybody had stored it.
+struct Guess {
+  int place;
+  __u32 value;
+};
+
 struct Thread {
   Local local;
   bool done = false;
@@ -51,12 +59,14 @@ struct Thread {
   std::vector<__u32> log;  // results of this step's accesses so far
   std::vector<Buffered> buffer;
   std::vector<LateLoad> late;
+  std::optional<Guess> guess;
   std::array<size_t, kPlaces> oldest{};  // version that a load may still see
 };
 
 struct State {
   std::array<std::vector<__u32>, kPlaces> history;
   std::array<Thread, 2> threads;
+  std::string failure;  // counts once no guess is open
 };
 
 // The step that runs: its log, and the access it stopped at.
@@ -101,15 +111,35 @@ class Search {
     if (seen_.insert(key(s)).second) stack_.push_back(std::move(s));
   }
 
+  static bool isGuessing(const State& s) {
+    return s.threads[0].guess || s.threads[1].guess;
+  }
+
+  // An execution that rests on a guess may turn out to be none.
+  void fail(const State& s, const char* why) {
+    if (!isGuessing(s)) {
+      outcome_.failure = why;
+    } else if (s.failure.empty()) {
+      State& t = branch(State(s));
+      t.failure = why;
+      push(std::move(t));
+    }
+  }
+
   void expand(const State& s) {
     const size_t before = moves_;
+    if (!s.failure.empty() && !isGuessing(s)) {
+      outcome_.failure = s.failure;
+      return;
+    }
     for (int i = 0; i < 2; ++i) {
+      comeTrue(s, i);
       commit(s, i);
       serveLate(s, i);
       if (!s.threads[i].done) advance(s, i);
     }
     const bool finished = s.threads[0].done && s.threads[1].done;
-    if (moves_ == before && !finished) {
+    if (moves_ == before && !finished && !isGuessing(s)) {
       outcome_.failure = "both sides wait: a wake-up was lost";
     }
   }
@@ -118,6 +148,16 @@ class Search {
     ++moves_;
     next_ = std::move(s);
     return next_;
+  }
+
+  // What a load had guessed has been stored.
+  void comeTrue(const State& s, int i) {
+    const auto& guess = s.threads[i].guess;
+    if (!guess || s.history[guess->place].back() != guess->value) return;
+    State& t = branch(State(s));
+    t.threads[i].guess.reset();
+    t.threads[i].oldest[guess->place] = s.history[guess->place].size() - 1;
+    push(std::move(t));
   }
 
   // A buffered store reaches memory, unless one before it must go first.
@@ -144,8 +184,7 @@ class Search {
       const auto& history = s.history[late[n].place];
       for (size_t v = late[n].oldest; v < history.size(); ++v) {
         if (history[v] != late[n].expected) {
-          outcome_.failure = "a byte was read too early or too late";
-          return;
+          return fail(s, "a byte was read too early or too late");
         }
       }
       State& t = branch(State(s));
@@ -162,10 +201,7 @@ class Search {
     g_failure.clear();
     try {
       const bool more = steps_[i](local);
-      if (!g_failure.empty()) {
-        outcome_.failure = g_failure;
-        return;
-      }
+      if (!g_failure.empty()) return fail(s, g_failure.c_str());
       State& t = branch(State(s));
       t.threads[i].local = local;
       t.threads[i].log.clear();
@@ -191,7 +227,7 @@ class Search {
           t.threads[i].log.push_back(s.history[a.place][v]);
           push(std::move(t));
         }
-        return;
+        return guess(s, i, a.place);
       }
       case Access::kStore: {
         State& t = branch(State(s));
@@ -227,6 +263,17 @@ class Search {
     }
   }
 
+  // The load of an index is overtaken by the stores behind it: it returns what
+  // the other side will have stored by the time of the next barrier.
+  void guess(const State& s, int i, int place) {
+    if ((place != kHead && place != kTail) || s.threads[i].guess) return;
+    const __u32 next = s.history[place].back() + 1;
+    State& t = branch(State(s));
+    t.threads[i].guess = {place, next};
+    t.threads[i].log.push_back(next);
+    push(std::move(t));
+  }
+
   void result(const State& s, int i, __u32 value) {
     State& t = branch(State(s));
     t.threads[i].log.push_back(value);
@@ -237,7 +284,7 @@ class Search {
     const Thread& me = s.threads[i];
     outcome_.barriers.insert(a.line);
     if (a.line == removed_) return result(s, i, 0);
-    if (a.barrier != Barrier::kWrite && !me.late.empty()) return;
+    if (a.barrier != Barrier::kWrite && (!me.late.empty() || me.guess)) return;
     if (a.barrier == Barrier::kFull && !me.buffer.empty()) return;
     State& t = branch(State(s));
     Thread& then = t.threads[i];
@@ -281,6 +328,7 @@ class Search {
     const auto add = [&](__u32 v) {
       k.append(reinterpret_cast<const char*>(&v), sizeof v);
     };
+    add(!s.failure.empty());
     for (const auto& h : s.history) {
       add(h.size());
       for (__u32 v : h) add(v);
@@ -289,7 +337,8 @@ class Search {
       add(t.local.ring.own);
       add(t.local.ring.other);
       add(t.local.moved);
-      add(t.done | t.event << 1);
+      add(t.done | t.event << 1 | (t.guess ? 4 : 0));
+      if (t.guess) add(t.guess->place), add(t.guess->value);
       add(t.epoch);
       add(t.log.size());
       for (__u32 v : t.log) add(v);

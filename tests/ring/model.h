@@ -9,6 +9,11 @@
 // - A load of ring bytes may be served late: at any time up to its thread's
 // next
 //   read or full barrier.
+// - So may a load of an index, with the stores behind it, even those that
+// depend
+//   on it, before it: as the language has it, though no processor known does
+//   it. The search guesses the value, and drops executions in which the guess
+//   does not come true before the thread's next read or full barrier.
 // - A full barrier waits for all of that.
 //
 // A thread is a step function on a small copyable state; one step is one turn
