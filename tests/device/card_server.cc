@@ -131,6 +131,11 @@ bool CardSession::waitEnd(const Deadline& deadline) {
   }
 }
 
+bool CardSession::ended() {
+  char byte;
+  return recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 bool CardSession::takeHello(const Deadline& deadline) {
   auto hello = receive(deadline);
   if (!hello || hello->type() != LANECALL_CARD_HELLO ||

@@ -48,6 +48,7 @@ class CardSession {
   bool sendPacket(std::span<const unsigned char> bytes,
                   std::span<const int> descriptors = {});
   bool waitEnd(const Deadline& deadline);  // drops frames
+  bool ended();                            // at once; if no frame is left
   void close() { socket_.reset(); }
 
   // After takeHello().

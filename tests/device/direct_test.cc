@@ -468,5 +468,123 @@ TEST_F(Direct, ManyChannelsAtOnce) {
   for (auto& c : calls) expectFrame(LANECALL_CARD_CLOSE, c.offer.id);
 }
 
+// ---- Floods ----------------------------------------------------------------
+
+// A server that answers in good form what comes, in one of the ways it may, and
+// sometimes goes away.
+class FickleServer {
+ public:
+  FickleServer(CardServer& server, unsigned seed)
+      : server_(server), random_(seed), thread_([this] { run(); }) {}
+  ~FickleServer() { stop(); }
+  void stop() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  bool oneOf(unsigned n) { return random_() % n == 0; }
+
+  void run() {
+    while (!stop_) {
+      auto session = server_.accept(Deadline::in(50));
+      if (session && session->greet(Deadline::in(50))) serve(*session);
+      offers_.clear();
+    }
+  }
+
+  void serve(CardSession& session) {
+    while (!stop_ && !oneOf(500)) {
+      auto frame = session.receive(Deadline::in(50));
+      if (frame) {
+        answer(session, *frame);
+      } else if (session.ended()) {
+        return;
+      }
+    }
+  }
+
+  void answer(CardSession& session, CardFrame& frame) {
+    const uint64_t id = frame.id();
+    switch (frame.type()) {
+      case LANECALL_CARD_OFFER:
+        session.send(cardFrame(
+            oneOf(8) ? LANECALL_CARD_DECLINE : LANECALL_CARD_ACCEPT, id));
+        offers_.push_back(CardOffer{id, 0, std::move(frame.descriptors[0]),
+                                    std::move(frame.descriptors[1])});
+        break;
+      case LANECALL_CARD_PLACE:
+      case LANECALL_CARD_BUSY:
+        session.send(cardPlaced(id, placesOf(random_() % 16)));
+        break;
+      case LANECALL_CARD_START:
+        if (oneOf(3)) session.send(cardFrame(LANECALL_CARD_END, id));
+        break;
+      case LANECALL_CARD_DRAIN:
+        session.send(cardFrame(LANECALL_CARD_RELEASED, id));
+        break;
+    }
+    if (!offers_.empty()) {
+      offers_[random_() % offers_.size()].interruptDriver();
+    }
+  }
+
+  CardServer& server_;
+  std::mt19937 random_;
+  std::vector<CardOffer> offers_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+TEST_F(Direct, RandomCommandsAndAFickleServerDoNotKillQemu) {
+  start({.rpc = true, .channels = 8});
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  const size_t before = descriptorsOfQemu();
+  {
+    FickleServer fickle(card_, seed);
+    std::vector<std::unique_ptr<UserChannel>> channels;
+    for (unsigned n = 0; n < 8; ++n) {
+      channels.push_back(std::make_unique<UserChannel>(
+          device(), ChannelOptions{.channel = n, .tx_shift = 12}));
+    }
+    for (int i = 0; i < 20000; ++i) {
+      UserChannel& channel = *channels[random() % channels.size()];
+      switch (random() % 8) {
+        case 0:
+        case 1:
+          channel.open();
+          break;
+        case 2:
+        case 3:
+          channel.attach();
+          break;
+        case 4:
+          channel.command(LANECALL_CMD_DRAIN);
+          break;
+        case 5:
+          channel.command(LANECALL_CMD_CLOSE);
+          break;
+        default:
+          channel.doorbell();
+      }
+      if (random() % 300 == 0) {
+        device().write32(LANECALL_REG_CONTROL, 0);
+        enable();
+      }
+      if (i % 100 == 0) server().discardPending();
+    }
+    device().write32(LANECALL_REG_CONTROL, 0);
+  }
+  server().discardPending();
+  ASSERT_TRUE(qemu().alive()) << qemu().said();
+  enable();
+  DirectCall c = direct();
+  EXPECT_TRUE(moves(c));
+  ASSERT_TRUE(c->close(soon()));
+  EXPECT_EQ(descriptorsOfQemu(), before);
+}
+
 }  // namespace
 }  // namespace lanecall::test
