@@ -117,14 +117,14 @@ class PollingServer::Poller
     leadIsFree_ = true;
     if (spare_ > 0) return changed_.notify_all();
     try {
-      std::thread([self = shared_from_this()] { self->work(); }).detach();
+      std::thread(&Poller::work, this, shared_from_this()).detach();
       ++threads_;
     } catch (const std::system_error& error) {
       log_->error("event=no_thread error=\"{}\"", logField(error.what()));
     }
   }
 
-  void work() {
+  void work(std::shared_ptr<Poller> self) {
     std::unique_lock<std::mutex> lock(mutex_);
     while (!finished_ && (leadIsFree_ || spare_ < kSpareMost)) {
       ++spare_;
@@ -136,6 +136,9 @@ class PollingServer::Poller
       lead();
       lock.lock();
     }
+    // While serve() runs its caller keeps the server alive; once it has
+    // returned in order, nothing of this thread may be left to destroy.
+    if (!finished_ || inOrder_) self.reset();
     --threads_;
     changed_.notify_all();
   }
