@@ -18,8 +18,8 @@ int Mapping::map(int fd, off_t offset, std::size_t bytes, int protection) {
 int Mapping::mapTwice(int fd, off_t offset, std::size_t bytes, int protection) {
   reset();
   // Addresses first, so that nobody else's mapping can be hit.
-  void* at = ::mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-                    -1, 0);
+  void* at =
+      ::mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) return -errno;
   at_ = at;
   bytes_ = 2 * bytes;
