@@ -6,6 +6,7 @@
 #include <lanecall/buffered.h>
 #include <lanecall/limits.h>
 #include <lanecall/pcie_transport.h>
+#include <lanecall/polling_server.h>
 #include <lanecall/server.h>
 #include <spdlog/sinks/null_sink.h>
 #include <thrift/protocol/TBinaryProtocol.h>
@@ -27,11 +28,13 @@ using Type = TTransportException::TTransportExceptionType;
 constexpr int kSoonMs = 20000;
 constexpr int kShortMs = 50;  // for waits that have to run out
 
-// How the node is used, and how waits begin.
+// How the node is used, how waits begin, and whether the rings are in card
+// memory, with the server at their other end.
 struct Use {
   const char* name;
   bool mapped;
   Spin spin;
+  bool direct = false;
 };
 std::ostream& operator<<(std::ostream& to, const Use& use) {
   return to << use.name;
@@ -40,14 +43,17 @@ std::ostream& operator<<(std::ostream& to, const Use& use) {
 const Use kUses[] = {{"read_write", false, Spin::adaptive()},
                      {"mapped", true, Spin::adaptive()},
                      {"mapped_spinning", true, Spin::always()},
-                     {"mapped_sleeping", true, Spin::never()}};
+                     {"mapped_sleeping", true, Spin::never()},
+                     {"direct_read_write", false, Spin::adaptive(), true},
+                     {"direct_mapped", true, Spin::adaptive(), true},
+                     {"direct_mapped_sleeping", true, Spin::never(), true}};
 
 class Transport : public Contract, public ::testing::WithParamInterface<Use> {
  protected:
   // On a device whose server is the test's own.
   void beginNode(Family family = Family::kUnix, int backlog = 512,
                  ChannelOptions options = {}) {
-    begin(family, {}, backlog);
+    begin(GetParam().direct ? Family::kCard : family, {}, backlog);
     node_ = std::make_unique<UserNode>(device(), options);
   }
 
@@ -105,6 +111,7 @@ class NotedEdu : public EduHandler {
 class TransportCalls : public Transport {
  protected:
   void serve(Family family, ChannelOptions options = {}) {
+    if (GetParam().direct) return serveCard(options);
     ServerOptions server;
     server.listen = {family == Family::kUnix ? "unix:" + dir_.file("edu.sock")
                                              : std::string("tcp:127.0.0.1:0")};
@@ -118,9 +125,23 @@ class TransportCalls : public Transport {
     enableEngine(device());
     node_ = std::make_unique<UserNode>(device(), options);
   }
+  void serveCard(ChannelOptions options) {
+    ServerOptions server;
+    server.card = {"unix:" + dir_.file("edu.card")};
+    auto processor = std::make_shared<edu::EduProcessor>(handler_);
+    card_ = std::make_unique<PollingServer>(
+        server, [processor] { return processor; },
+        std::make_shared<spdlog::logger>(
+            "test", std::make_shared<spdlog::sinks::null_sink_mt>()));
+    thread_ = std::thread([this] { card_->serve(); });
+    use(makeDevice({.card = server.card.at(0)}));
+    enableEngine(device(), LANECALL_FEATURE_CARD_RINGS);
+    node_ = std::make_unique<UserNode>(device(), options);
+  }
   void TearDown() override {
     node_.reset();
     if (edu_) edu_->stop();
+    if (card_) card_->stop();
     if (thread_.joinable()) thread_.join();
   }
 
@@ -133,6 +154,7 @@ class TransportCalls : public Transport {
 
   std::shared_ptr<NotedEdu> handler_ = std::make_shared<NotedEdu>();
   std::unique_ptr<Server> edu_;
+  std::unique_ptr<PollingServer> card_;
   std::thread thread_;
 };
 
@@ -236,7 +258,12 @@ TEST_P(Transport, NobodyListensIsNotOpen) {
 
 TEST_P(Transport, ServerTooBusyToAcceptTimesOut) {
   beginNode(Family::kTcp, 0);
-  Descriptor in_the_way = server().fillQueue();
+  Descriptor in_the_way;
+  if (GetParam().direct) {
+    server().holdOffers(true);
+  } else {
+    in_the_way = server().fillQueue();
+  }
   auto t = transport();
   t->setConnTimeout(kShortMs);
   throws(TTransportException::NOT_OPEN, [&] { t->open(); });
@@ -244,7 +271,7 @@ TEST_P(Transport, ServerTooBusyToAcceptTimesOut) {
 }
 
 TEST_P(Transport, AllChannelsInUseIsNotOpenUntilOneIsFree) {
-  begin(Family::kUnix, {.channels = 2});
+  begin(GetParam().direct ? Family::kCard : Family::kUnix, {.channels = 2});
   node_ = std::make_unique<UserNode>(device());
   auto a = transport(), b = transport(), c = transport();
   a->open();
@@ -303,7 +330,7 @@ TEST_P(Transport, BrokenConnectionIsEndOfFile) {
   auto peer = server().accept(soon());
   write(*t, someBytes(10));
   ASSERT_TRUE(peer->receive(5, soon()).size() == 5);
-  peer->close();  // with bytes unread: a reset
+  peer->abort();
   throws(TTransportException::END_OF_FILE, [&] { read(*t, 10); });
 }
 
@@ -344,7 +371,7 @@ TEST_P(Transport, DeviceThatIsResetEndsTheWait) {
   other.join();
   EXPECT_TRUE(peer->waitEnd(soon()));
   t->close();
-  enableEngine(device());
+  enable();
   t->open();
   peer = server().accept(soon());
   write(*t, someBytes(10));
