@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 
+#include <array>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "card_firmware.h"
 #include "contract.h"
