@@ -15,16 +15,33 @@
 
 #include "lanecall.h"
 
+/**
+ * lanecall_page_alloc() - a zeroed page that a device can reach
+ * @dev: the device
+ * @address: its address for the device
+ * @direction: of the transfers
+ *
+ * Given back with dma_free_pages(). A kernel that checks users of the DMA API
+ * wants to see that they look at every address, here too.
+ */
+struct page *lanecall_page_alloc(struct device *dev, dma_addr_t *address,
+				 enum dma_data_direction direction)
+{
+	struct page *page = dma_alloc_pages(dev, PAGE_SIZE, address, direction,
+					    GFP_KERNEL);
+
+	return page && !dma_mapping_error(dev, *address) ? page : NULL;
+}
+
 static int buffer_alloc_pages(struct device *dev, struct lanecall_buffer *buffer,
 			      unsigned int count)
 {
 	while (buffer->page_count < count) {
 		unsigned int i = buffer->page_count;
 
-		buffer->pages[i] = dma_alloc_pages(dev, PAGE_SIZE,
-						   &buffer->addresses[i],
-						   buffer->direction,
-						   GFP_KERNEL);
+		buffer->pages[i] = lanecall_page_alloc(dev,
+						       &buffer->addresses[i],
+						       buffer->direction);
 		if (!buffer->pages[i])
 			return -ENOMEM;
 		/* Its zeroes must not be written back over the device's bytes. */

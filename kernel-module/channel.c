@@ -40,9 +40,8 @@ static int alloc_index(struct lanecall_channel *ch)
 	struct device *dev = dma_device(ch);
 
 	if (lanecall_mapping_is_possible(ch->ldev)) {
-		ch->index_page = dma_alloc_pages(dev, PAGE_SIZE,
-						 &ch->index_address,
-						 DMA_BIDIRECTIONAL, GFP_KERNEL);
+		ch->index_page = lanecall_page_alloc(dev, &ch->index_address,
+						     DMA_BIDIRECTIONAL);
 		if (ch->index_page)
 			ch->index = page_address(ch->index_page);
 	} else {

@@ -254,6 +254,8 @@ void lanecall_channel_break_locked(struct lanecall_channel *ch,
 				   const char *why);
 
 /* buffer.c */
+struct page *lanecall_page_alloc(struct device *dev, dma_addr_t *address,
+				 enum dma_data_direction direction);
 int lanecall_buffer_alloc(struct device *dev, struct lanecall_buffer *buffer,
 			  u32 bytes, enum dma_data_direction direction);
 void lanecall_buffer_place(struct lanecall_buffer *buffer, void *data,
