@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fixture.h"
 
+#include <lanecall/deadline.h>
 #include <thrift/protocol/TMultiplexedProtocol.h>
+#include <thrift/transport/TTransportException.h>
+
+#include <chrono>
+#include <thread>
 
 namespace lanecall::test {
+
+using apache::thrift::transport::TTransportException;
 
 constexpr int kPatienceMs = 120'000;
 
@@ -54,6 +61,21 @@ ClientOptions ClientTest::patience() {
 
 std::unique_ptr<Client> ClientTest::connect(const ClientOptions& options) {
   return std::make_unique<Client>(uri_, options);
+}
+
+// Nothing tells when one is free: only trying does.
+std::unique_ptr<Client> ClientTest::connectWhenFree(
+    const ClientOptions& options) {
+  const Deadline deadline = Deadline::in(options.connectTimeoutMs);
+  for (;;) {
+    try {
+      return connect(options);
+    } catch (const TTransportException& error) {
+      bool busy = std::string(error.what()).find("busy") != std::string::npos;
+      if (!busy || deadline.passed()) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
 }
 
 std::vector<std::string> testedPaths() { return settings().paths; }

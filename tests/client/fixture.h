@@ -47,6 +47,10 @@ class ClientTest : public ::testing::TestWithParam<std::string> {
 
   std::string uri() const { return uri_; }
   std::unique_ptr<Client> connect(const ClientOptions& options = patience());
+  // Waits for a channel, if all are in use, for as long as connecting may take.
+  // The device frees one some time after its last user closed it.
+  std::unique_ptr<Client> connectWhenFree(
+      const ClientOptions& options = patience());
 
   std::unique_ptr<Path> path;
   std::optional<Harness::Server> server;

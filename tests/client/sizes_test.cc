@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sizes at every boundary, many bytes, many channels.
-#include <lanecall/deadline.h>
-#include <thrift/transport/TTransportException.h>
-
 #include <atomic>
 #include <barrier>
 #include <thread>
@@ -13,8 +10,6 @@
 
 namespace lanecall::test {
 namespace {
-
-using apache::thrift::transport::TTransportException;
 
 class SizesTest : public ClientTest {
  protected:
@@ -58,28 +53,11 @@ TEST_P(SizesTest, ThreeHundredMebibytesThroughOneConnection) {
   }
 }
 
-// The device frees a channel some time after its last user closed it, and
-// nothing tells when: only trying does.
-std::unique_ptr<Client> connectWhenFree(const std::string& uri,
-                                        const ClientOptions& options) {
-  const Deadline deadline = Deadline::in(options.connectTimeoutMs);
-  for (;;) {
-    try {
-      return std::make_unique<Client>(uri, options);
-    } catch (const TTransportException& error) {
-      bool busy = std::string(error.what()).find("busy") != std::string::npos;
-      if (!busy || deadline.passed()) throw;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-  }
-}
-
 TEST_P(SizesTest, SixtyFourChannelsAtOnce) {
   constexpr int kChannels = 64;
   const int calls = settings().scaled(50, 10);
   std::vector<std::unique_ptr<Client>> clients;
-  for (int i = 0; i < kChannels; ++i)
-    clients.push_back(connectWhenFree(uri(), patience()));
+  for (int i = 0; i < kChannels; ++i) clients.push_back(connectWhenFree());
   std::barrier start(kChannels);
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
