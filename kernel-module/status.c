@@ -54,7 +54,8 @@ static bool is_unasked(u32 state)
  * @ch: its look lock is held
  * @why: for the log
  *
- * From here on every operation says EIO, and the reaper closes the slot.
+ * From here on every operation says EIO, and the reaper closes the slot. A
+ * program that has mapped the channel finds it gone before its BAR pages are.
  */
 void lanecall_channel_break_locked(struct lanecall_channel *ch,
 				   const char *why)
@@ -62,6 +63,7 @@ void lanecall_channel_break_locked(struct lanecall_channel *ch,
 	lockdep_assert_held(&ch->look);
 	if (ch->broken || ch->detached)
 		return;
+	lanecall_put32(&ch->index->gone, 1); /* not detached: it is there */
 	WRITE_ONCE(ch->broken, true);
 	dev_err_ratelimited(&ch->ldev->dev, "channel %u: %s: closing it\n",
 			    ch->slot->number, why);

@@ -68,9 +68,9 @@ struct lanecall_channel_status {
  * that every span of the ring is contiguous.
  *
  *   status    one page, struct lanecall_index_page: status and gone, where
- *             every wait has to look. gone is not 0 once the device is lost:
- *             then memory stays readable, doorbells go nowhere, and nothing
- *             moves any more.
+ *             every wait has to look. gone is not 0 once the device is lost,
+ *             or the channel given up for an impossible word: then memory
+ *             stays readable, doorbells go nowhere, and nothing moves any more.
  *   index     one page, struct lanecall_index_page: the ring words. The same
  *             page as status, unless IN_CARD.
  *   doorbell  one page, write-only: a 32-bit store of any value at its start.

@@ -521,6 +521,23 @@ void spin_until_gone(MappedChannel& channel,
   lanecall_put32(&channel.index()->tx_producer.head, sum);
 }
 
+// The driver gives up a channel whose status cannot be. Whoever spins on it is
+// told in memory, before the pages of BARs go.
+TEST_F(Mapped, AChannelThatWasGivenUpIsGone) {
+  MappedChannel channel = MappedChannel::with("echo");
+  std::atomic<bool> spins{false};
+  std::thread spinner([&] { spin_until_gone(channel, [&] { spins = true; }); });
+  EXPECT_TRUE(eventually([&] { return spins.load(); }));
+  EXPECT_FALSE(channel.isGone());
+  lanecall_put32(&channel.status()->status, 0xffffffffU);
+  EXPECT_EQ(status_of(channel.fd()).state, unsigned{LANECALL_ENDED});
+  EXPECT_TRUE(channel.isGone());
+  lanecall_put32(&channel.status()->gone, 1);  // the spinner's end, anyhow
+  spinner.join();
+  expect_works();
+  EXPECT_EQ(poll_for(channel.fd(), POLLIN), POLLIN | POLLERR | POLLHUP);
+}
+
 void expect_dead(MappedChannel& channel) {
   EXPECT_TRUE(channel.isGone());
   short events = poll_for(channel.fd(), POLLIN | POLLOUT);
