@@ -69,6 +69,7 @@ std::vector<uint64_t> QemuDevice::notMemory() {
 
 // As QEMU has it open, for which it needs no server.
 std::span<unsigned char> QemuDevice::cardMemory() {
+  std::lock_guard<std::mutex> lock(card_mutex_);
   if (!card_.bytes().empty()) return card_.bytes();
   for (const auto& entry : std::filesystem::directory_iterator(
            "/proc/" + std::to_string(host()) + "/fd")) {

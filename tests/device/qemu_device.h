@@ -5,6 +5,7 @@
 #define LANECALL_TESTS_QEMU_DEVICE_H
 
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -65,6 +66,7 @@ class QemuDevice final : public DeviceUnderTest {
   const Interrupts interrupts_;
   PciFunction function_;
   GuestBlock messages_;  // one word for each vector
+  std::mutex card_mutex_;  // guards the next: channels of many threads ask
   SharedMemory card_;
 };
 
