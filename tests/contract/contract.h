@@ -20,7 +20,7 @@
 
 namespace lanecall::test {
 
-inline Deadline soon() { return Deadline::in(20000); }
+inline Deadline soon() { return Deadline::in(120000); }
 
 // Bytes that differ from place to place and from seed to seed.
 Bytes someBytes(size_t size, unsigned seed = 1);
