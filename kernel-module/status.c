@@ -4,6 +4,7 @@
  * and as an error number.
  */
 #include <linux/errno.h>
+#include <linux/sched.h>
 
 #include "lanecall.h"
 
@@ -49,6 +50,23 @@ static bool is_unasked(u32 state)
 	return state == LANECALL_CLOSED || state == LANECALL_DRAINING;
 }
 
+/*
+ * For the log. What is impossible in a page that a program can write to is that
+ * program's own affair: it must not accuse the device, nor fill the log.
+ */
+static void say_why(const struct lanecall_channel *ch, const char *why)
+{
+	const struct device *dev = &ch->ldev->dev;
+
+	if (ch->mapped)
+		dev_dbg(dev, "channel %u: %s, mapped by %s[%d]: closing it\n",
+			ch->slot->number, why, current->comm,
+			task_pid_nr(current));
+	else
+		dev_err_ratelimited(dev, "channel %u: %s: closing it\n",
+				    ch->slot->number, why);
+}
+
 /**
  * lanecall_channel_break_locked() - give up on a channel whose device lied
  * @ch: its look lock is held
@@ -65,8 +83,7 @@ void lanecall_channel_break_locked(struct lanecall_channel *ch,
 		return;
 	lanecall_put32(&ch->index->gone, 1); /* not detached: it is there */
 	WRITE_ONCE(ch->broken, true);
-	dev_err_ratelimited(&ch->ldev->dev, "channel %u: %s: closing it\n",
-			    ch->slot->number, why);
+	say_why(ch, why);
 	wake_up_all(&ch->slot->wait);
 	lanecall_slot_kick(ch->slot);
 }

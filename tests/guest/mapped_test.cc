@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -406,10 +408,34 @@ TEST_F(Mapped, AThousandTimesInARow) {
 
 // ---- A program that lies ---------------------------------------------------
 
+// How often the driver has said in the log that it gives a channel up.
+int times_given_up() {
+  constexpr int kReadAll = 3;  // SYSLOG_ACTION_READ_ALL
+  std::string text(1 << 20, '\0');
+  int bytes = ::klogctl(kReadAll, text.data(), static_cast<int>(text.size()));
+  EXPECT_GE(bytes, 0) << std::strerror(errno);
+  text.resize(static_cast<std::size_t>(std::max(bytes, 0)));
+  int times = 0;
+  for (std::size_t at = 0; (at = text.find("closing it", at)) != text.npos;
+       at++)
+    times++;
+  return times;
+}
+
 void expect_works() {
   Fd fd = open_with("echo");
   write_all(fd.get(), "again");
   EXPECT_EQ(read_count(fd.get(), 5), "again");
+}
+
+// What a program writes is not what the device says: no word of it in the log.
+// Before the tests below, after which the log's limit would hide it.
+TEST_F(Mapped, AFalseStatusIsNotTheDevicesInTheLog) {
+  const int before = times_given_up();
+  MappedChannel channel = MappedChannel::with("echo");
+  lanecall_put32(&channel.status()->status, 0xffffffffU);
+  EXPECT_EQ(status_of(channel.fd()).error, EIO);
+  EXPECT_EQ(times_given_up(), before);
 }
 
 // Whatever a program writes as its status, the kernel neither frees what the
