@@ -40,7 +40,8 @@ static bool arrays_overlap(const struct lanecall_geometry *geo)
 static bool is_valid_geometry(const struct lanecall_geometry *geo,
 			      u64 bar_bytes)
 {
-	return geo->channels >= 1 && geo->channels <= LANECALL_MAX_CHANNELS &&
+	return bar_bytes <= U32_MAX && /* so all offsets below have 32 bits */
+	       geo->channels >= 1 && geo->channels <= LANECALL_MAX_CHANNELS &&
 	       geo->vectors >= 1 && geo->vectors <= LANECALL_MAX_CHANNELS + 1 &&
 	       is_valid_array(geo->channel_offset, geo->channel_stride,
 			      geo->channels, LANECALL_CH_SIZE, bar_bytes) &&
