@@ -19,6 +19,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
 #include <linux/gfp.h>
+#include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/pfn.h>
@@ -124,24 +125,43 @@ bool lanecall_mapping_is_possible(const struct lanecall_device *ldev)
 	       ldev->geo.doorbell_stride >= PAGE_SIZE;
 }
 
-static bool any_page_needs_sync(struct lanecall_channel *ch,
-				const struct lanecall_buffer *buffer)
+/*
+ * Does the device see this very page at that address, and no copy of it? Where an
+ * IOMMU translates, its tables know; dma_need_sync() may say yes there of every
+ * address (Linux 6.1 does).
+ */
+static bool is_seen_itself(struct device *dev, struct page *page,
+			   dma_addr_t address)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (domain && domain->type & __IOMMU_DOMAIN_PAGING)
+		return iommu_iova_to_phys(domain, address) ==
+		       page_to_phys(page);
+	return !dma_need_sync(dev, address);
+}
+
+static bool are_all_seen(struct device *dev,
+			 const struct lanecall_buffer *buffer)
 {
 	unsigned int i;
 
 	for (i = 0; i < buffer->page_count; i++)
-		if (dma_need_sync(&ch->ldev->pdev->dev, buffer->addresses[i]))
-			return true;
-	return false;
+		if (!is_seen_itself(dev, buffer->pages[i],
+				    buffer->addresses[i]))
+			return false;
+	return true;
 }
 
 /* May this channel's pages be shown to a program, whole and nothing else? */
 static bool can_be_mapped(struct lanecall_channel *ch)
 {
+	struct device *dev = &ch->ldev->pdev->dev;
+
 	return ch->index_page && ch->tx_bytes >= PAGE_SIZE &&
 	       ch->rx_bytes >= PAGE_SIZE &&
-	       !any_page_needs_sync(ch, &ch->tx) &&
-	       !any_page_needs_sync(ch, &ch->rx);
+	       is_seen_itself(dev, ch->index_page, ch->index_address) &&
+	       are_all_seen(dev, &ch->tx) && are_all_seen(dev, &ch->rx);
 }
 
 /* Why the open failed, for a channel that will never have rings. */

@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "mapping.h"
@@ -719,7 +720,7 @@ TEST_F(Mapped, UnbindingWhileManyMapAndUnmap) {
   expect_works();
 }
 
-// ---- Where it is not offered ------------------------------------------------
+// ---- Where it is offered, and where not ------------------------------------
 
 // The guest was booted so that every transfer is bounced (CMakeLists.txt).
 TEST(Bounced, MappedModeIsRefusedAndReadAndWriteServe) {
@@ -736,6 +737,17 @@ TEST(Bounced, MappedModeIsRefusedAndReadAndWriteServe) {
 TEST(Bounced, AnyOtherMachineHasMappedMode) {
   if (is_booted_with("swiotlb=force")) GTEST_SKIP() << "not such a machine";
   EXPECT_TRUE(mapped_mode_is_there());
+}
+
+// The guest was booted with an IOMMU (CMakeLists.txt), and all of these tests
+// are about what it has translated.
+TEST(Iommu, TranslatesForTheDevice) {
+  if (!is_booted_with("intel_iommu=on")) GTEST_SKIP() << "not such a machine";
+  std::ifstream type("/sys/bus/pci/devices/" + Pci().address +
+                     "/iommu_group/type");
+  std::string word;
+  type >> word;
+  EXPECT_EQ(word, "DMA");
 }
 
 }  // namespace
