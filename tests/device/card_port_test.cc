@@ -388,19 +388,92 @@ TEST_F(CardPort, AFloodOfFramesDoesNotKeepOthersFromWorking) {
   EXPECT_TRUE(qemu().alive());
 }
 
-TEST_F(CardPort, AServerThatNeverReadsIsDropped) {
-  start({.rpc = true});
-  session();
-  for (int i = 0; i < 5000 && qemu().said().empty(); ++i) {
-    auto channel = openInCard();
-    ASSERT_TRUE(channel->close(soon()));
+class UnreadCardPort : public CardPort {
+ protected:
+  // Opens and closes a channel, again and again, while the server does not
+  // read.
+  void cycle(unsigned channel, int times = 2000) {
+    for (int i = 0; i < times; ++i) {
+      ASSERT_TRUE(openInCard({.channel = channel})->close(soon()));
+    }
   }
+};
+
+TEST_F(UnreadCardPort, OneChannelCannotEndOthers) {
+  start();
+  DirectCall running = direct({.channel = 0});
+  DirectCall draining = direct({.channel = 1});
+  Accepted ready = accepted({.channel = 2});
+  cycle(9);
+  EXPECT_TRUE(endsWith(*openInCard({.channel = 10}), LANECALL_ERR_RESOURCES));
+  draining->command(LANECALL_CMD_DRAIN);
+  ready.channel->attach();
+  EXPECT_EQ(running->statusRegister(),
+            uint32_t{LANECALL_RUNNING | LANECALL_IN_CARD});
+  EXPECT_TRUE(moves(running));
+
+  // It reads again: all is told in order, and nothing of those refused.
+  uint64_t id;
+  for (;;) {
+    const CardFrame frame = expectFrame(LANECALL_CARD_OFFER);
+    id = frame.id();
+    expectFrame(LANECALL_CARD_CLOSE, id);
+    if (session().peekType(soon()) != LANECALL_CARD_OFFER) break;
+  }
+  EXPECT_LT(id, ready.offer.id + 2000);
+  expectFrame(LANECALL_CARD_DRAIN, draining.offer.id);
+  expectFrame(LANECALL_CARD_PLACE, ready.offer.id);
+  session().send(cardFrame(LANECALL_CARD_RELEASED, draining.offer.id));
+  EXPECT_TRUE(isClosed(*draining));
+  session().send(cardPlaced(ready.offer.id, placesOf(2)));
+  EXPECT_TRUE(reaches(*ready.channel, LANECALL_RUNNING | LANECALL_IN_CARD));
+  expectFrame(LANECALL_CARD_START, ready.offer.id);
+  EXPECT_TRUE(moves(running));
+  EXPECT_TRUE(sessionLives());
+  EXPECT_EQ(qemu().said(), "");
+}
+
+TEST_F(UnreadCardPort, NewChannelsUseTheSocket) {
+  start({.rpc = true});
+  DirectCall running = direct({.channel = 0});
+  cycle(9);
+  server().discardPending();
+  Call socket = call({.channel = 10});
+  EXPECT_TRUE(works(socket));
+  EXPECT_TRUE(moves(running));
+}
+
+TEST_F(UnreadCardPort, HasRoomForTheLastFramesOfEveryChannel) {
+  start({.channels = 256});
+  std::vector<DirectCall> calls;
+  for (unsigned n = 0; n < 255; ++n) calls.push_back(direct({.channel = n}));
+  cycle(255);
+  for (auto& c : calls) c->command(LANECALL_CMD_DRAIN);
+  for (auto& c : calls) ASSERT_TRUE(c->close(soon()));
+  cycle(0, 10);
+  while (session().peekType(soon()) != LANECALL_CARD_DRAIN) {
+    ASSERT_TRUE(session().receive(soon()));
+  }
+  for (auto& c : calls) expectFrame(LANECALL_CARD_DRAIN, c.offer.id);
+  for (auto& c : calls) expectFrame(LANECALL_CARD_CLOSE, c.offer.id);
+  EXPECT_TRUE(sessionLives());
+}
+
+TEST_F(UnreadCardPort, AServerThatAsksWithoutReadingTheAnswersIsDropped) {
+  start({.channels = 3});
+  DirectCall holder = direct({.channel = 0}, placesOf(0));
+  Accepted made = accepted({.channel = 1});
+  made.channel->attach();
+  expectFrame(LANECALL_CARD_PLACE, made.offer.id);
+  cycle(2);
+  for (int i = 0; i < 20; ++i) {  // more than the frames of three channels
+    session().send(cardPlaced(made.offer.id, placesOf(0)));
+  }
+  EXPECT_TRUE(sessionEnds());
   EXPECT_NE(qemu().said().find("does not read"), std::string::npos)
       << qemu().said();
-  EXPECT_TRUE(sessionEnds());
-  endSession();
-  DirectCall c = direct();
-  EXPECT_TRUE(moves(c));
+  EXPECT_TRUE(endsInCard(*holder, LANECALL_ERR_RESET));
+  EXPECT_TRUE(endsInCard(*made.channel, LANECALL_ERR_RESET));
 }
 
 TEST_F(CardPort, TheLogOfBadServersIsBounded) {

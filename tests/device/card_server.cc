@@ -97,6 +97,14 @@ std::optional<CardFrame> CardSession::receive(const Deadline& deadline) {
   return received;
 }
 
+uint32_t CardSession::peekType(const Deadline& deadline) {
+  uint32_t type;
+  const bool there =
+      waitReadable(socket_.get(), deadline) &&
+      recv(socket_.get(), &type, sizeof type, MSG_PEEK) == sizeof type;
+  return there ? type : 0;
+}
+
 bool CardSession::send(const lanecall_card_frame& frame) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(&frame);
   return sendPacket({bytes, sizeof frame});

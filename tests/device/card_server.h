@@ -44,6 +44,8 @@ class CardSession {
   }
 
   std::optional<CardFrame> receive(const Deadline& deadline);
+  // The type of the next frame, which stays there; 0 for none.
+  uint32_t peekType(const Deadline& deadline);
   bool send(const lanecall_card_frame& frame);
   bool sendPacket(std::span<const unsigned char> bytes,
                   std::span<const int> descriptors = {});

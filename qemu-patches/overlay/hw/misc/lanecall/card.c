@@ -5,10 +5,15 @@
  * and checked, and the session begun and ended. What a frame means to a channel
  * is direct.c's.
  *
- * The socket's own buffer is the queue of what is not sent yet. A server that
- * lets it run full does not read, and the session ends: so it does for whatever
- * else the server does against the specification. Channels are told by a bottom
- * half, because this can happen in the middle of the work on one of them.
+ * What the server has not read yet lies in the socket's buffer. When that is
+ * full, no channel is offered any more: else a program of the guest that opens
+ * and closes one, again and again, while the server is slow or stopped, would
+ * leave no room for what others have to say. Their frames wait in a queue here,
+ * in which each channel has its share.
+ *
+ * The session ends for whatever the server does against the specification.
+ * Channels are told by a bottom half, because this can happen in the middle of
+ * the work on one of them.
  */
 #include "qemu/osdep.h"
 #include <sys/socket.h>
@@ -26,7 +31,16 @@
 #define SEND_BUFFER (256 * KiB) /* some 500 frames; the host may give less */
 #define MOST_DESCRIPTORS 2
 
+/*
+ * A channel's frames behind its OFFER, all unread: PLACE, START or BUSY, DRAIN,
+ * CLOSE. It is not offered again until the queue is empty. One BUSY answers one
+ * PLACED, which a server sends when it has read the BUSY before. So only a
+ * server that does not do that finds the queue full.
+ */
+#define UNSENT_PER_CHANNEL 4
+
 static void on_readable(void *opaque);
+static void on_writable(void *opaque);
 
 /* ---- The end ------------------------------------------------------------- */
 
@@ -44,6 +58,7 @@ static void drop_session(LanecallCard *card, const char *why)
     timer_del(card->greeting);
     lanecall_connection_close(&card->connection);
     card->session = LANECALL_SESSION_NONE;
+    card->unsent_count = 0;
     lanecall_direct_lose(card);
     qemu_bh_schedule(card->lost);
 }
@@ -100,9 +115,10 @@ static void attach_descriptors(struct msghdr *message, Control *control,
     memcpy(CMSG_DATA(header), fds, count * sizeof(int));
 }
 
-void lanecall_card_send(LanecallCard *card,
-                        const struct lanecall_card_frame *frame,
-                        const int *fds, unsigned count)
+/* 0 or an errno value. */
+static int transmit(LanecallCard *card,
+                    const struct lanecall_card_frame *frame, const int *fds,
+                    unsigned count)
 {
     Control control = { };
     struct iovec iov = {
@@ -130,11 +146,80 @@ void lanecall_card_send(LanecallCard *card,
      * A server that has gone is met when what it had said before has been read
      * to its end.
      */
-    if (error == EAGAIN) {
+    return error == EPIPE || error == ECONNRESET ? 0 : error;
+}
+
+static void queue_unsent(LanecallCard *card,
+                         const struct lanecall_card_frame *frame)
+{
+    if (card->unsent_count ==
+        UNSENT_PER_CHANNEL * card->engine->channels) {
         drop_session(card, "does not read what it is sent");
-    } else if (error && error != EPIPE && error != ECONNRESET) {
+        return;
+    }
+    card->unsent[card->unsent_count++] = *frame;
+    lanecall_connection_watch(&card->connection, on_readable, on_writable);
+}
+
+void lanecall_card_send(LanecallCard *card,
+                        const struct lanecall_card_frame *frame)
+{
+    int error = card->unsent_count ? EAGAIN : transmit(card, frame, NULL, 0);
+
+    if (error == EAGAIN) {
+        queue_unsent(card, frame);
+    } else if (error) {
         drop_session_for(card, error);
     }
+}
+
+/* How many frames the socket took; may drop the session. */
+static unsigned transmit_unsent(LanecallCard *card)
+{
+    unsigned n = 0;
+    int error = 0;
+
+    while (n < card->unsent_count) {
+        error = transmit(card, &card->unsent[n], NULL, 0);
+        if (error) {
+            break;
+        }
+        n++;
+    }
+    if (error && error != EAGAIN) {
+        drop_session_for(card, error);
+        return 0;
+    }
+    return n;
+}
+
+static void on_writable(void *opaque)
+{
+    LanecallCard *card = opaque;
+    bool entered = lanecall_enter(card->engine);
+    unsigned n = transmit_unsent(card);
+
+    card->unsent_count -= n;
+    memmove(card->unsent, &card->unsent[n],
+            card->unsent_count * sizeof(card->unsent[0]));
+    if (!card->unsent_count && card->session != LANECALL_SESSION_NONE) {
+        lanecall_connection_watch(&card->connection, on_readable, NULL);
+    }
+    lanecall_leave(card->engine, entered);
+}
+
+/*
+ * Beside a full buffer, the host bounds how many descriptors may be on their
+ * way. Whatever it is, only the newcomer has to do without.
+ */
+int lanecall_card_offer(LanecallCard *card,
+                        const struct lanecall_card_frame *frame,
+                        const int fds[2])
+{
+    if (card->unsent_count || transmit(card, frame, fds, 2)) {
+        return -ENOBUFS;
+    }
+    return 0;
 }
 
 /* ---- The greeting -------------------------------------------------------- */
@@ -153,13 +238,17 @@ static void greet(LanecallCard *card)
     };
     int fd = lanecall_card_memory_fd(engine);
     int bytes = SEND_BUFFER;
+    int error;
 
     setsockopt(card->connection.fd, SOL_SOCKET, SO_SNDBUF, &bytes,
                sizeof(bytes));
     pstrcpy((char *)hello.greeting.device, sizeof(hello.greeting.device),
             engine->name);
     lanecall_connection_watch(&card->connection, on_readable, NULL);
-    lanecall_card_send(card, &hello, &fd, 1);
+    error = transmit(card, &hello, &fd, 1);
+    if (error) {
+        drop_session_for(card, error);
+    }
 }
 
 static void on_connected(void *opaque, int error)
@@ -322,11 +411,14 @@ LanecallCard *lanecall_card_new(LanecallEngine *engine, Error **errp)
     card->engine = engine;
     card->server = server;
     card->next_id = 1;
+    card->unsent = g_new(struct lanecall_card_frame,
+                         UNSENT_PER_CHANNEL * engine->channels);
     if (!lanecall_bells_init(card)) {
         error_setg_errno(errp, errno, "card=%s: the host has no epoll or no "
                          "asynchronous I/O to spare (fs.aio-max-nr)",
                          engine->card_uri);
         lanecall_server_free(server);
+        g_free(card->unsent);
         g_free(card);
         return NULL;
     }
@@ -345,5 +437,6 @@ void lanecall_card_free(LanecallCard *card)
     qemu_bh_delete(card->lost);
     lanecall_bells_destroy(card);
     lanecall_server_free(card->server);
+    g_free(card->unsent);
     g_free(card);
 }

@@ -37,7 +37,7 @@ static void send_about(LanecallChannel *ch, uint32_t type,
     if (ch->direct.id) {
         frame->type = cpu_to_le32(type);
         frame->channel = cpu_to_le64(ch->direct.id);
-        lanecall_card_send(card_of(ch), frame, NULL, 0);
+        lanecall_card_send(card_of(ch), frame);
     }
 }
 
@@ -59,13 +59,14 @@ static int offer(LanecallChannel *ch)
     };
     int result = lanecall_bells_make(direct);
 
-    if (result) {
-        return result;
+    if (!result) {
+        result = lanecall_card_offer(card, &frame,
+            (int[]) { direct->doorbell, direct->interrupt });
     }
-    direct->id = card->next_id++;
-    lanecall_card_send(card, &frame,
-                       (int[]) { direct->doorbell, direct->interrupt }, 2);
-    return 0;
+    if (!result) {
+        direct->id = card->next_id++;
+    }
+    return result;
 }
 
 int lanecall_direct_open(LanecallChannel *ch)

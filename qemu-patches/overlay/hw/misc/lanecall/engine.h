@@ -310,6 +310,8 @@ struct LanecallCard {
     QEMUBH *lost; /* tells channels of a session's end */
     uint64_t first_id; /* of this session */
     uint64_t next_id;
+    struct lanecall_card_frame *unsent; /* the queue behind the socket's */
+    unsigned unsent_count;
     int epoll; /* of running channels' interrupt eventfds */
     unsigned long aio; /* context in which doorbells are rung */
     LanecallLog log;
@@ -324,10 +326,14 @@ void lanecall_card_free(LanecallCard *card);
 /* 0 if there is a session, or one that is still greeting, else -errno. */
 int lanecall_card_connect(LanecallCard *card);
 
-/* May drop the session, so that all its channels are lost. */
+/* About a channel offered. May drop the session: its channels are lost. */
 void lanecall_card_send(LanecallCard *card,
+                        const struct lanecall_card_frame *frame);
+
+/* OFFER, with its eventfds. -ENOBUFS: the server has too much to read. */
+int lanecall_card_offer(LanecallCard *card,
                         const struct lanecall_card_frame *frame,
-                        const int *fds, unsigned count);
+                        const int fds[2]);
 
 /* ---- direct.c ------------------------------------------------------------ */
 
