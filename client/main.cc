@@ -99,6 +99,13 @@ void addConnectionOptions(CLI::App& app, CommandLine& line) {
       "--spin", [&o](const std::string& text) { o.spin = parseSpin(text); },
       "pcie: look for the answer for so many microseconds before sleeping, or "
       "never, always, adaptive [adaptive]");
+  app.add_option("--moderate-bytes", o.moderateBytes,
+                 "pcie: hold the interrupt for an answer back until so many "
+                 "bytes have come ...");
+  app.add_option("--moderate-us", o.moderateUs,
+                 "pcie: ... or so many microseconds after the first of them "
+                 "[0: never hold back]")
+      ->check(CLI::Range(0u, unsigned{LANECALL_MODERATE_US_MAX}));
 }
 
 void addEduCommands(CLI::App& app, CommandLine& line) {
