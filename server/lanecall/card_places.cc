@@ -54,6 +54,13 @@ std::unique_ptr<CardPlaces::Place> CardPlaces::take(std::uint64_t bytes,
   return std::make_unique<Place>(shared_from_this(), span);
 }
 
+std::uint64_t CardPlaces::freeBytes() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::uint64_t bytes = bytes_;
+  for (const Span& span : taken_) bytes -= span.end - span.begin;
+  return bytes;
+}
+
 void CardPlaces::avoid(std::uint64_t offset, std::uint64_t bytes) {
   if (bytes == 0 || offset >= bytes_) return;
   std::lock_guard<std::mutex> lock(mutex_);

@@ -50,6 +50,9 @@ class CardPlaces : public std::enable_shared_from_this<CardPlaces> {
   // rounded up to it. Any thread.
   std::unique_ptr<Place> take(std::uint64_t bytes, std::uint64_t alignment);
 
+  // What is not taken, in one piece or many. Any thread.
+  std::uint64_t freeBytes() const;
+
   // The device says that this is in use.
   void avoid(std::uint64_t offset, std::uint64_t bytes);
 

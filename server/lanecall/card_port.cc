@@ -140,6 +140,14 @@ class CardPort::Impl final : public CardSessionHost {
     return LANECALL_ERR_RESOURCES;
   }
 
+  void memoryFull(const CardSession& session) override {
+    log_->warn(
+        "event=card_memory_full at={} device={} card_bytes={} "
+        "action=\"declining more\" remedy=\"smaller rings, or QEMU's "
+        "card-memory=\"",
+        address_, session.device(), session.cardBytes());
+  }
+
   void channelReady(std::unique_ptr<CardChannel> channel) override {
     std::lock_guard<std::mutex> lock(mutex_);
     ready_.push_back(std::move(channel));

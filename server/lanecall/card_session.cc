@@ -23,6 +23,9 @@ constexpr int kFramesInOneTurn = 64;
 // all channels has to be told at a time.
 constexpr std::size_t kUnsentMost = 4 * LANECALL_MAX_CHANNELS;
 
+// Rings of clients that ask for no others.
+constexpr std::uint64_t kUsualRingBytes = 256 << 10;
+
 // No frame has more descriptors.
 constexpr std::size_t kDescriptorsMost = 2;
 
@@ -91,6 +94,8 @@ std::uint32_t hostPageBytes() {
   static const auto bytes = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE));
   return bytes;
 }
+
+std::uint64_t usualBytes() { return hostPageBytes() + 2 * kUsualRingBytes; }
 
 // All that came, so that whatever is wrong with the frame they get closed.
 void adoptDescriptors(msghdr& message, std::vector<Descriptor>* into) {
@@ -254,6 +259,8 @@ void CardSession::takeOffer(const Frame& frame, Descriptors descriptors) {
   } catch (const std::system_error&) {
     return send(LANECALL_CARD_DECLINE, id, LANECALL_ERR_RESOURCES);
   }
+  if (!reserve(channel))
+    return send(LANECALL_CARD_DECLINE, id, LANECALL_ERR_RESOURCES);
   offered_.emplace(id, std::move(channel));
   send(LANECALL_CARD_ACCEPT, id);
 }
@@ -297,7 +304,6 @@ void CardSession::takeBusy(std::uint64_t id, Channel& channel,
   require(channel.state == State::kPlaced, "BUSY out of turn");
   if (++channel.busy > LANECALL_CARD_BUSY_MAX)
     return endChannel(id, channel, LANECALL_ERR_RESOURCES);
-  channel.places.clear();
   places_->avoid(le64toh(busy.offset), le64toh(busy.bytes));
   choosePlaces(id, channel);
 }
@@ -326,22 +332,46 @@ void CardSession::takeDrain(std::uint64_t id, Channel& channel) {
 
 // ---- A channel's life
 
+// Keeps room for a channel as most are, until it says what it wants. Whether
+// there is any is asked before ACCEPT: a channel that is declined can still use
+// the device's socket.
+bool CardSession::reserve(Channel& channel) {
+  std::shared_ptr<CardPlaces::Place> room =
+      places_->take(usualBytes(), hostPageBytes());
+  if (!room && !full_) host_.memoryFull(*this);
+  full_ = !room;
+  if (room) channel.places.push_back(std::move(room));
+  return !full_;
+}
+
+// What is more than a channel's share is given only while plenty is left.
+bool CardSession::is_fair(std::uint64_t bytes) const {
+  const std::uint64_t card = memory_->bytes();
+  if (bytes <= std::max(usualBytes(), card / channels_)) return true;
+  const std::uint64_t free = places_->freeBytes();
+  return free >= bytes && free - bytes >= card / 2;
+}
+
 // Chooses where index page and rings lie, and says so.
 void CardSession::choosePlaces(std::uint64_t id, Channel& channel) {
-  const std::uint64_t page = std::max(channel.pageBytes, hostPageBytes());
+  const std::uint32_t page = std::max(channel.pageBytes, hostPageBytes());
   const std::array<std::uint64_t, 3> bytes{
-      lanecall_card_index_bytes(channel.pageBytes),
-      lanecall_card_ring_bytes(channel.txBytes, channel.pageBytes),
-      lanecall_card_ring_bytes(channel.rxBytes, channel.pageBytes)};
+      lanecall_card_index_bytes(page),
+      lanecall_card_ring_bytes(channel.txBytes, page),
+      lanecall_card_ring_bytes(channel.rxBytes, page)};
+  channel.places.clear();
   // A ring smaller than a page cannot be mapped twice, back to back.
-  const bool mappable =
-      std::min(channel.txBytes, channel.rxBytes) >= hostPageBytes();
-  for (std::size_t i = 0; mappable && i < bytes.size(); ++i)
+  const bool possible =
+      std::min(channel.txBytes, channel.rxBytes) >= hostPageBytes() &&
+      is_fair(bytes[0] + bytes[1] + bytes[2]);
+  for (std::size_t i = 0; possible && i < bytes.size(); ++i)
     if (std::shared_ptr<CardPlaces::Place> taken =
             places_->take(bytes[i], page))
       channel.places.push_back(std::move(taken));
-  if (channel.places.size() < bytes.size())
+  if (channel.places.size() < bytes.size()) {
+    channel.places.clear();
     return endChannel(id, channel, LANECALL_ERR_RESOURCES);
+  }
   channel.state = State::kPlaced;
   Frame placed{};
   placed.type = htole32(LANECALL_CARD_PLACED);

@@ -8,6 +8,8 @@
 // - Takes nothing on trust: a frame that is too short, of an unknown type, out
 //   of turn, or with other descriptors than its type has, ends the session, and
 //   with it all of its channels.
+// - Card memory is everybody's: no channel is accepted without room for usual
+//   rings, and one that wants more than its share leaves half of it free.
 // - Never waits: frames that the device does not take are queued, a bounded
 //   number of them.
 #ifndef LANECALL_CARD_SESSION_H
@@ -46,6 +48,8 @@ class CardSessionHost {
   // Whether another channel is welcome: 0, or the LANECALL_ERR_* to decline it
   // with.
   virtual std::uint32_t refusal() = 0;
+  // A channel was declined for want of card memory, the first of many.
+  virtual void memoryFull(const CardSession& session) = 0;
   virtual void channelReady(std::unique_ptr<CardChannel> channel) = 0;
   // The last thing a session says; it may be destroyed.
   virtual void ended(CardSession& session, const std::string& why) = 0;
@@ -89,7 +93,7 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
     std::uint32_t pageBytes = 0;
     std::shared_ptr<CardChannelSignals> signals;
     std::shared_ptr<CardModeration> moderation;
-    // Index, TX, RX.
+    // What ACCEPT promised; from PLACE on index, TX, RX.
     std::vector<std::shared_ptr<CardPlaces::Place>> places;
   };
   using Channels = std::map<std::uint64_t, Channel>;
@@ -110,6 +114,8 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
 
   void moderate(Channel& channel, std::uint32_t bytes,
                 std::uint32_t microseconds);
+  bool reserve(Channel& channel);
+  bool is_fair(std::uint64_t bytes) const;
   void choosePlaces(std::uint64_t id, Channel& channel);
   std::unique_ptr<CardChannel> map(std::uint64_t id, const Channel& channel);
   void channelClosed(std::uint64_t id);
@@ -128,6 +134,7 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   std::uint32_t channels_ = 0;
   std::optional<CardMemory> memory_;  // from HELLO on
   std::shared_ptr<CardPlaces> places_;
+  bool full_ = false;         // the last OFFER found no room
   Channels offered_;          // until closed
   std::uint64_t lastId_ = 0;  // the greatest offered
   std::deque<Frame> unsent_;

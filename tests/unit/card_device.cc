@@ -195,11 +195,20 @@ void CardDevice::greet() {
   EXPECT_EQ(welcome.greeting.features, 0u);
 }
 
-std::uint64_t CardDevice::offer() {
+void CardDevice::sendOffer() {
   doorbell = makeEvent();
   interrupt = makeEvent();
   send(frame(LANECALL_CARD_OFFER, ++lastId_),
        {doorbell.get(), interrupt.get()});
+}
+
+void CardDevice::offerDeclined(std::uint32_t error) {
+  sendOffer();
+  EXPECT_EQ(expect(LANECALL_CARD_DECLINE, lastId_).error, error);
+}
+
+std::uint64_t CardDevice::offer() {
+  sendOffer();
   expect(LANECALL_CARD_ACCEPT, lastId_);
   return lastId_;
 }

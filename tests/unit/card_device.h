@@ -87,6 +87,8 @@ class CardDevice {
   void greet();
   // OFFER to ACCEPT; returns the id.
   std::uint64_t offer();
+  // OFFER to DECLINE, with this error.
+  void offerDeclined(std::uint32_t error);
   // ACCEPTED to START.
   std::unique_ptr<CardClient> start(std::uint64_t id, std::uint32_t tx = 4096,
                                     std::uint32_t rx = 4096);
@@ -101,6 +103,8 @@ class CardDevice {
   Descriptor doorbell, interrupt;  // of the last offer
 
  private:
+  void sendOffer();
+
   Descriptor socket_;
   Descriptor memory_;
   std::uint64_t cardBytes_;

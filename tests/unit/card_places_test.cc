@@ -48,6 +48,15 @@ TEST_F(CardPlacesTest, SaysWhenThereIsNoRoom) {
   EXPECT_NE(places->take(8 * kPage, kPage), nullptr);
 }
 
+TEST_F(CardPlacesTest, KnowsHowMuchIsFree) {
+  EXPECT_EQ(places->freeBytes(), 8 * kPage);
+  auto a = places->take(kPage, kPage);
+  auto b = places->take(2 * kPage, kPage);
+  EXPECT_EQ(places->freeBytes(), 5 * kPage);
+  a.reset();
+  EXPECT_EQ(places->freeBytes(), 6 * kPage);
+}
+
 TEST_F(CardPlacesTest, AvoidsWhatTheDeviceCallsBusy) {
   places->avoid(kPage - 1, 2);
   EXPECT_EQ(places->take(kPage, kPage)->offset(), 2 * kPage);

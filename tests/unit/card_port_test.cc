@@ -322,19 +322,57 @@ TEST_F(CardPortTest, GivesUpWhenAllIsBusy) {
   accept();
 }
 
-TEST_F(CardPortTest, SaysWhenCardMemoryIsFull) {
+TEST_F(CardPortTest, DeclinesWhileThereIsNoRoomForUsualRings) {
+  CardDevice small(path, 1 << 20);
+  small.greet();
+  client = small.open(256 << 10, 256 << 10);
+  channel = accept();
+  const std::uint64_t first = small.lastId();
+  small.offerDeclined(LANECALL_ERR_RESOURCES);
+  put(*client, "still there");
+  EXPECT_EQ(get(*channel), "still there");
+
+  channel.reset();
+  small.expect(LANECALL_CARD_END, first);
+  small.send(LANECALL_CARD_CLOSE, first);
+  small.open(256 << 10, 256 << 10);
+  accept();
+}
+
+TEST_F(CardPortTest, HasRoomForEveryChannelItAccepts) {
+  CardDevice small(path, 1 << 20);
+  small.greet();
+  const std::uint64_t first = small.offer();
+  small.offerDeclined(LANECALL_ERR_RESOURCES);
+  small.start(first, 256 << 10, 256 << 10);
+  accept();
+}
+
+TEST_F(CardPortTest, OneThatAsksForMoreThanItsShareLeavesHalf) {
   device.greet();
-  for (int i = 0;; ++i) {
-    const std::uint64_t id = device.offer();
-    device.send(device.placeFrame(id, 8 << 20, 8 << 20));
-    auto frame = device.receive();
-    ASSERT_TRUE(frame);
-    if (frame->type == LANECALL_CARD_END) {
-      EXPECT_EQ(frame->error, unsigned{LANECALL_ERR_RESOURCES});
-      EXPECT_EQ(i, 3) << "64 MiB hold three pairs of 8 MiB and an index page";
-      break;
-    }
+  device.start(device.offer(), 8 << 20, 8 << 20);
+  auto greedy = accept();
+  const std::uint64_t second = device.offer();
+  device.send(device.placeFrame(second, 8 << 20, 8 << 20));
+  EXPECT_EQ(device.expect(LANECALL_CARD_END, second).error,
+            unsigned{LANECALL_ERR_RESOURCES});
+  // Its share is there for each of the others.
+  std::vector<std::unique_ptr<CardChannel>> others;
+  for (int i = 0; i < 90; ++i) {
+    device.open(256 << 10, 256 << 10);
+    others.push_back(accept());
   }
+}
+
+TEST_F(CardPortTest, TheShareIsLargeOnADeviceOfFewChannels) {
+  auto hello = device.helloFrame();
+  hello.greeting.channels = htole32(2);
+  device.send(hello, {device.memory()});
+  device.expect(LANECALL_CARD_WELCOME);
+  device.open(8 << 20, 8 << 20);
+  auto first = accept();
+  device.open(8 << 20, 8 << 20);
+  auto second = accept();
 }
 
 // ---- Telling
