@@ -140,12 +140,11 @@ class CardPort::Impl final : public CardSessionHost {
     return LANECALL_ERR_RESOURCES;
   }
 
-  void memoryFull(const CardSession& session) override {
+  void declined(const CardSession& session, const std::string& why) override {
     log_->warn(
-        "event=card_memory_full at={} device={} card_bytes={} "
-        "action=\"declining more\" remedy=\"smaller rings, or QEMU's "
-        "card-memory=\"",
-        address_, session.device(), session.cardBytes());
+        "event=card_declined at={} device={} reason=\"{}\" "
+        "action=\"declining more\"",
+        address_, session.device(), logField(why));
   }
 
   void channelReady(std::unique_ptr<CardChannel> channel) override {

@@ -26,6 +26,12 @@ constexpr std::size_t kUnsentMost = 4 * LANECALL_MAX_CHANNELS;
 // Rings of clients that ask for no others.
 constexpr std::uint64_t kUsualRingBytes = 256 << 10;
 
+// Why channels are declined.
+constexpr char kNoDescriptors[] = "out of descriptors; see ulimit -n";
+constexpr char kNoMemory[] =
+    "card memory is full; give QEMU a larger card-memory=, or clients smaller "
+    "rings";
+
 // No frame has more descriptors.
 constexpr std::size_t kDescriptorsMost = 2;
 
@@ -147,7 +153,7 @@ void CardSession::ready(std::uint32_t events) {
       if (got == Got::kEnd)
         lost_ = "the device ended it";
       else
-        take(frame, std::move(descriptors));
+        take(frame, std::move(descriptors), got == Got::kCut);
     }
   } catch (const std::exception& error) {
     lost_ = error.what();
@@ -170,25 +176,29 @@ CardSession::Got CardSession::receive(Frame* frame, Descriptors* descriptors) {
   if (size <= 0) return Got::kEnd;
   require(size == sizeof *frame && !(message.msg_flags & MSG_TRUNC),
           "a packet that is no frame");
-  require(!(message.msg_flags & MSG_CTRUNC),
-          "more descriptors than a frame has, or than there is room for; see "
-          "ulimit -n");
-  return Got::kFrame;
+  if (!(message.msg_flags & MSG_CTRUNC)) return Got::kFrame;
+  require(descriptors->size() < kDescriptorsMost,
+          "more descriptors than a frame has");
+  return Got::kCut;
 }
 
-void CardSession::take(const Frame& frame, Descriptors descriptors) {
+void CardSession::take(const Frame& frame, Descriptors descriptors,
+                       bool isCut) {
   const std::uint32_t type = le32toh(frame.type);
   const std::uint64_t id = le64toh(frame.channel);
   require(name(type), "a frame of unknown type " + std::to_string(type));
   const std::string what = name(type);
   require(
-      descriptors.size() == descriptorsOf(type),
+      isCut || descriptors.size() == descriptorsOf(type),
       what + " with " + std::to_string(descriptors.size()) + " descriptors");
+  // That costs a channel, not the session and all that it serves.
+  require(!isCut || type == LANECALL_CARD_OFFER,
+          "no room for a descriptor with " + what + "; see ulimit -n");
   require((type == LANECALL_CARD_HELLO) == !memory_, what + " out of turn");
   if (type == LANECALL_CARD_HELLO)
     return takeHello(frame, std::move(descriptors));
   if (type == LANECALL_CARD_OFFER)
-    return takeOffer(frame, std::move(descriptors));
+    return takeOffer(frame, std::move(descriptors), isCut);
 
   require(id <= lastId_, what + " for a channel that was never offered");
   auto found = offered_.find(id);
@@ -240,7 +250,8 @@ void CardSession::takeHello(const Frame& frame, Descriptors descriptors) {
   host_.attached(*this);
 }
 
-void CardSession::takeOffer(const Frame& frame, Descriptors descriptors) {
+void CardSession::takeOffer(const Frame& frame, Descriptors descriptors,
+                            bool isCut) {
   const std::uint64_t id = le64toh(frame.channel);
   require(id > lastId_, "OFFER of a channel that was offered before");
   require(offered_.size() < channels_, "OFFER of more channels than it has");
@@ -249,6 +260,7 @@ void CardSession::takeOffer(const Frame& frame, Descriptors descriptors) {
     require(refusal.empty(), "OFFER: a descriptor " + refusal);
   }
   lastId_ = id;
+  if (isCut) return decline(id, kNoDescriptors);
   if (std::uint32_t error = host_.refusal())
     return send(LANECALL_CARD_DECLINE, id, error);
   Channel channel;
@@ -257,10 +269,10 @@ void CardSession::takeOffer(const Frame& frame, Descriptors descriptors) {
     channel.signals = std::make_shared<CardChannelSignals>(
         std::move(descriptors[0]), std::move(descriptors[1]));
   } catch (const std::system_error&) {
-    return send(LANECALL_CARD_DECLINE, id, LANECALL_ERR_RESOURCES);
+    return decline(id, kNoDescriptors);
   }
-  if (!reserve(channel))
-    return send(LANECALL_CARD_DECLINE, id, LANECALL_ERR_RESOURCES);
+  if (!reserve(channel)) return decline(id, kNoMemory);
+  declinedFor_.clear();
   offered_.emplace(id, std::move(channel));
   send(LANECALL_CARD_ACCEPT, id);
 }
@@ -332,16 +344,21 @@ void CardSession::takeDrain(std::uint64_t id, Channel& channel) {
 
 // ---- A channel's life
 
+void CardSession::decline(std::uint64_t id, const std::string& why) {
+  if (why != declinedFor_) host_.declined(*this, why);
+  declinedFor_ = why;
+  send(LANECALL_CARD_DECLINE, id, LANECALL_ERR_RESOURCES);
+}
+
 // Keeps room for a channel as most are, until it says what it wants. Whether
 // there is any is asked before ACCEPT: a channel that is declined can still use
 // the device's socket.
 bool CardSession::reserve(Channel& channel) {
   std::shared_ptr<CardPlaces::Place> room =
       places_->take(usualBytes(), hostPageBytes());
-  if (!room && !full_) host_.memoryFull(*this);
-  full_ = !room;
-  if (room) channel.places.push_back(std::move(room));
-  return !full_;
+  if (!room) return false;
+  channel.places.push_back(std::move(room));
+  return true;
 }
 
 // What is more than a channel's share is given only while plenty is left.

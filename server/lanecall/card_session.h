@@ -48,8 +48,8 @@ class CardSessionHost {
   // Whether another channel is welcome: 0, or the LANECALL_ERR_* to decline it
   // with.
   virtual std::uint32_t refusal() = 0;
-  // A channel was declined for want of card memory, the first of many.
-  virtual void memoryFull(const CardSession& session) = 0;
+  // A channel was declined, the first of perhaps many: why, and what to do.
+  virtual void declined(const CardSession& session, const std::string& why) = 0;
   virtual void channelReady(std::unique_ptr<CardChannel> channel) = 0;
   // The last thing a session says; it may be destroyed.
   virtual void ended(CardSession& session, const std::string& why) = 0;
@@ -98,13 +98,14 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   };
   using Channels = std::map<std::uint64_t, Channel>;
 
-  enum class Got { kFrame, kNothing, kEnd };
+  // kCut: a frame, but this process had no room for all of its descriptors.
+  enum class Got { kFrame, kCut, kNothing, kEnd };
 
   void ready(std::uint32_t events);
   Got receive(Frame* frame, Descriptors* descriptors);
-  void take(const Frame& frame, Descriptors descriptors);
+  void take(const Frame& frame, Descriptors descriptors, bool isCut);
   void takeHello(const Frame& frame, Descriptors descriptors);
-  void takeOffer(const Frame& frame, Descriptors descriptors);
+  void takeOffer(const Frame& frame, Descriptors descriptors, bool isCut);
   void takePlace(std::uint64_t id, Channel& channel,
                  const lanecall_card_place& place);
   void takeBusy(std::uint64_t id, Channel& channel,
@@ -114,6 +115,7 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
 
   void moderate(Channel& channel, std::uint32_t bytes,
                 std::uint32_t microseconds);
+  void decline(std::uint64_t id, const std::string& why);
   bool reserve(Channel& channel);
   bool is_fair(std::uint64_t bytes) const;
   void choosePlaces(std::uint64_t id, Channel& channel);
@@ -134,7 +136,7 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   std::uint32_t channels_ = 0;
   std::optional<CardMemory> memory_;  // from HELLO on
   std::shared_ptr<CardPlaces> places_;
-  bool full_ = false;         // the last OFFER found no room
+  std::string declinedFor_;   // why the last OFFER was, if it was
   Channels offered_;          // until closed
   std::uint64_t lastId_ = 0;  // the greatest offered
   std::deque<Frame> unsent_;

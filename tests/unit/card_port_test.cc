@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -282,6 +283,38 @@ TEST_F(CardPortTest, ChannelsBeyondTheLimitAreDeclined) {
   device.send(device.frame(LANECALL_CARD_OFFER, 10),
               {device.doorbell.get(), device.interrupt.get()});
   device.expect(LANECALL_CARD_ACCEPT, 10);
+}
+
+// As long as it lives this process can have only so many descriptors more.
+class DescriptorLimit {
+ public:
+  explicit DescriptorLimit(rlim_t more) {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
+    rlimit limit = before_;
+    limit.rlim_cur = Descriptor(::dup(STDERR_FILENO)).get() + more;
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  }
+  ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(CardPortTest, WithoutRoomForDescriptorsItDeclinesAndGoesOn) {
+  open();
+  std::uint64_t id = device.lastId();
+  for (rlim_t more : {0, 1}) {
+    DescriptorLimit limit(more);
+    device.send(device.frame(LANECALL_CARD_OFFER, ++id),
+                {device.doorbell.get(), device.interrupt.get()});
+    EXPECT_EQ(device.expect(LANECALL_CARD_DECLINE, id).error,
+              unsigned{LANECALL_ERR_RESOURCES});
+  }
+  device.send(device.frame(LANECALL_CARD_OFFER, ++id),
+              {device.doorbell.get(), device.interrupt.get()});
+  device.expect(LANECALL_CARD_ACCEPT, id);
+  put(*client, "still there");
+  EXPECT_EQ(get(*channel), "still there");
 }
 
 // ---- Places
@@ -560,6 +593,12 @@ TEST_F(CardBreachTest, AFrameOfTheServers) {
 TEST_F(CardBreachTest, AnOfferWithoutEvents) {
   device.greet();
   expectRefused(device.frame(LANECALL_CARD_OFFER, 1));
+}
+TEST_F(CardBreachTest, AnOfferWithTooManyEvents) {
+  device.greet();
+  device.doorbell.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  expectRefused(device.frame(LANECALL_CARD_OFFER, 1),
+                std::vector<int>(3, device.doorbell.get()));
 }
 TEST_F(CardBreachTest, AnOfferWithOtherDescriptors) {
   device.greet();
