@@ -192,8 +192,9 @@ LANECALL_ASSERT(sizeof(struct lanecall_index_page) == LANECALL_INDEX_BYTES,
 
 /*
  * The status word: state in bits 0-7, IN_CARD in bit 8 from READY to ENDED,
- * error in bits 16-23, the rest zero. The device writes it after everything it announces: whoever has read ENDED finds
- * the last RX head, whoever has read CLOSED may free the channel's memory.
+ * error in bits 16-23, the rest zero. The device writes it after everything it
+ * announces: whoever has read ENDED finds the last RX head, whoever has read
+ * CLOSED may free the channel's memory.
  */
 #define LANECALL_STATE(status) ((status) & 0xff)
 #define LANECALL_IN_CARD 0x100 /* rings and their indices are in BAR 4 */
