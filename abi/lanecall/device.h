@@ -164,7 +164,7 @@ struct lanecall_index_page {
 	__le32 reserved;
 	struct lanecall_places card; /* device writes, before RUNNING IN_CARD */
 	__u8 reserved0[96];
-	__le32 gone; /* driver writes: not 0 once the device is lost */
+	__le32 gone; /* driver writes: not 0 once device or channel is lost */
 	__u8 reserved1[124];
 	__u8 reserved2[3328];
 };
