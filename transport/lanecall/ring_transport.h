@@ -9,18 +9,17 @@
 // there), and as buffered.h's transports: the budget is per message, memory
 // follows bytes that have come, close() drops what was not flushed. Beyond
 // that:
-// - TBufferBase's windows are spans of the rings, so that its inline fast
-// paths,
-//   and generated code that is a template over this class, work on the rings.
+// - TBufferBase's windows are spans of the rings, so that its inline fast paths
+//   work on the rings, and so does generated code that is a template over this
+//   class.
 // - write() publishes nothing before flush(), unless a message is larger than
 //   kPublishBytes or a quarter of the ring: then pieces of that size are on
 //   their way while the rest is being serialised. A message may be larger than
 //   the ring; it streams.
 // - Bytes read are given back to the other side once half of the ring was
 //   consumed, and always before a wait.
-// - No byte of the ring is looked at twice: the other side may change it
-// between
-//   two looks.
+// - No byte of the ring is looked at twice: the other side may change it in
+//   between.
 // - An index that the other side cannot have reached ends the connection.
 //   (END_OF_FILE when reading, UNKNOWN when writing; the text says so.)
 // - Framing is done in place in the ring when a frame fits the room there is,
