@@ -2,7 +2,7 @@
 # In the guest of run_figures, which has the devices and reads the lines:
 #
 #     calls WAY NUMBER SYSTEM-CALLS YIELDS INTERRUPTS
-#     idle PLANE      and what idle_clients says
+#     idle PLANE      before what idle_clients says
 set -e
 
 # Interrupts of a device's vectors so far; channels that share one all count it.

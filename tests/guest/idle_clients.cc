@@ -2,7 +2,8 @@
 //
 // idle_clients COUNT URI SECONDS: connects so many clients, has each make one
 // call, and leaves them alone for that time, which it begins and ends with a
-// line on standard output.
+// line on standard output: "idle begins" or "idle ends", and how many KiB of
+// the machine's memory are free.
 #include <edu/Edu.h>
 #include <lanecall/open.h>
 
@@ -10,6 +11,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <fstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -18,8 +21,18 @@ namespace {
 // For what a first call set going to come to rest.
 constexpr auto kSettle = std::chrono::seconds(1);
 
+long freeKib() {
+  std::ifstream memory("/proc/meminfo");
+  std::string word;
+  long kib = 0;
+  while (memory >> word && word != "MemFree:") {
+  }
+  memory >> kib;
+  return kib;
+}
+
 void say(const char* what) {
-  std::printf("idle %s\n", what);
+  std::printf("idle %s %ld\n", what, freeKib());
   std::fflush(stdout);
 }
 
