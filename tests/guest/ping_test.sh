@@ -2,8 +2,10 @@
 # In the guest: pings over TCP through QEMU's user network and over both planes
 # of the device, in turn, in one boot. By medians of the rounds' medians the
 # socket plane must be faster than TCP, and the direct plane take less than 4 %
-# of its time. $1: the server over TCP; it is also behind /dev/lanecall0, and
-# the firmware of /dev/lanecall1's card.
+# of its time, in the better of two ways to wait: spinning always takes a CPU
+# for each side, and where others want these, each waits for the other's turn.
+# $1: the server over TCP; it is also behind /dev/lanecall0, and the firmware of
+# /dev/lanecall1's card.
 set -e
 tcp=$1
 socket=pcie:/dev/lanecall0
@@ -36,8 +38,15 @@ ways | while read -r way _; do
 done | awk '
 	NR == 1 { tcp = $2 }
 	{ printf "%-16s %8.1f us %6.1f %% of TCP\n", $1, $2, 100 * $2 / tcp }
-	$2 <= 0 || $1 ~ /^socket/ && $2 >= tcp || $1 ~ /^direct/ && $2 >= 0.04 * tcp {
+	$2 <= 0 || $1 ~ /^socket/ && $2 >= tcp {
 		print "    that is too much"
 		failed = 1
 	}
-	END { exit failed || NR != 5 }'
+	$1 ~ /^direct/ && (!direct || $2 < direct) { direct = $2 }
+	END {
+		if (direct >= 0.04 * tcp) {
+			print "    the direct plane takes too much"
+			failed = 1
+		}
+		exit failed || NR != 5
+	}'
