@@ -2,7 +2,14 @@
 // Card memory: BAR 4, the sealed file behind it, and whose is what in it.
 #include <fcntl.h>
 #include <linux/pci_regs.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -103,7 +110,7 @@ TEST_F(CardMemory, CannotBeMadeShorterOrLonger) {
   EXPECT_EQ(dut().function().read(LANECALL_BAR_CARD, 4096, 4), 0u);
 }
 
-// ---- Places ----------------------------------------------------------------
+// ---- Clearing --------------------------------------------------------------
 
 TEST_F(CardMemory, IsClearedBeforeAChannelHasIt) {
   start();
@@ -122,6 +129,201 @@ TEST_F(CardMemory, IsClearedBeforeAChannelHasIt) {
   EXPECT_EQ(memory[places.index + 4096], 0xee);
   EXPECT_EQ(memory[places.rx + (64 << 10)], 0xee);
 }
+
+constexpr uint64_t kLargeRing = 8 * kMiB;
+constexpr lanecall_places kLarge{kMiB, 16 * kMiB, 32 * kMiB};
+constexpr ChannelOptions kLargeChannel{
+    .channel = 0, .tx_shift = 23, .rx_shift = 23};
+
+class CardClearing : public CardMemory {
+ protected:
+  void SetUp() override {
+    start();
+    std::fill(memory().begin(), memory().end(), 0xee);
+  }
+
+  std::span<unsigned char> memory() { return session().memory(); }
+
+  bool isAll(unsigned char byte, uint64_t at, uint64_t bytes) {
+    return std::all_of(&memory()[at], &memory()[at] + bytes,
+                       [&](unsigned char b) { return b == byte; });
+  }
+
+  // READY, and the server has been asked for places.
+  Accepted placing(ChannelOptions options) {
+    Accepted made = accepted(options);
+    made.channel->attach();
+    expectFrame(LANECALL_CARD_PLACE, made.offer.id);
+    return made;
+  }
+
+  // What is sent meanwhile, QEMU finds all at once.
+  template <typename Send>
+  void whileStopped(Send send) {
+    const pid_t pid = qemu().pid();
+    siginfo_t info;
+    kill(pid, SIGSTOP);
+    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED), 0);
+    send();
+    kill(pid, SIGCONT);
+  }
+};
+
+TEST_F(CardClearing, LeavesNothingInLargeRings) {
+  DirectCall c = direct(kLargeChannel, kLarge);
+  EXPECT_TRUE(isAll(0, kLarge.index, 4096));
+  EXPECT_TRUE(isAll(0, kLarge.tx, kLargeRing));
+  EXPECT_TRUE(isAll(0, kLarge.rx, kLargeRing));
+  for (uint64_t at : {kLarge.index, kLarge.tx, kLarge.rx}) {
+    EXPECT_EQ(memory()[at - 1], 0xee);
+  }
+  EXPECT_EQ(memory()[kLarge.index + 4096], 0xee);
+  EXPECT_EQ(memory()[kLarge.tx + kLargeRing], 0xee);
+  EXPECT_EQ(memory()[kLarge.rx + kLargeRing], 0xee);
+  EXPECT_TRUE(moves(c));
+}
+
+TEST_F(CardClearing, OfLargeRingsDoesNotHoldUpSmallOnes) {
+  Accepted large = placing(kLargeChannel), small = placing({.channel = 1});
+  whileStopped([&] {
+    session().send(cardPlaced(large.offer.id, kLarge));
+    session().send(cardPlaced(small.offer.id, placesOf(1)));
+  });
+  expectFrame(LANECALL_CARD_START, small.offer.id);
+  expectFrame(LANECALL_CARD_START, large.offer.id);
+  EXPECT_TRUE(isAll(0, kLarge.rx, kLargeRing));
+}
+
+TEST_F(CardClearing, HoldsThePlacesMeanwhile) {
+  Accepted large = placing(kLargeChannel), other = placing({.channel = 1});
+  whileStopped([&] {
+    session().send(cardPlaced(large.offer.id, kLarge));
+    session().send(cardPlaced(other.offer.id, kLarge));
+  });
+  expectFrame(LANECALL_CARD_BUSY, other.offer.id);
+  expectFrame(LANECALL_CARD_START, large.offer.id);
+}
+
+TEST_F(CardClearing, StopsAtTheEndOfTheChannel) {
+  Accepted large = placing(kLargeChannel);
+  whileStopped([&] {
+    session().send(cardPlaced(large.offer.id, kLarge));
+    session().send(cardFrame(LANECALL_CARD_END, large.offer.id));
+  });
+  EXPECT_TRUE(endsInCard(*large.channel, LANECALL_ERR_NONE));
+  Accepted other = placing({.channel = 1});  // several turns
+  EXPECT_TRUE(isAll(0xee, kLarge.rx, kLargeRing));
+  session().send(cardPlaced(other.offer.id, kLarge));
+  expectFrame(LANECALL_CARD_BUSY, other.offer.id);
+  ASSERT_TRUE(large.channel->close(soon()));
+  expectFrame(LANECALL_CARD_CLOSE, large.offer.id);
+  session().send(cardPlaced(other.offer.id, kLarge));
+  expectFrame(LANECALL_CARD_START, other.offer.id);
+}
+
+TEST_F(CardClearing, StopsAtTheEndOfTheSession) {
+  Accepted large = placing(kLargeChannel);
+  SharedMemory kept(session().memoryFd());
+  whileStopped([&] {
+    session().send(cardPlaced(large.offer.id, kLarge));
+    endSession();
+  });
+  EXPECT_TRUE(endsInCard(*large.channel, LANECALL_ERR_RESET));
+  ASSERT_TRUE(large.channel->close(soon()));
+  DirectCall anew = direct({.channel = 1});
+  EXPECT_TRUE(moves(anew));
+  EXPECT_EQ(kept.bytes()[kLarge.tx], 0xee);
+  EXPECT_EQ(kept.bytes()[kLarge.rx + kLargeRing - 1], 0xee);
+}
+
+TEST_F(CardClearing, StopsAtCloseAndReset) {
+  for (int i = 0; i < 10; ++i) {
+    Accepted large = placing(kLargeChannel);
+    session().send(cardPlaced(large.offer.id, kLarge));
+    if (i % 2) {
+      ASSERT_TRUE(large.channel->close(soon()));
+    } else {
+      device().write32(LANECALL_REG_CONTROL, 0);
+      enable();
+    }
+    // It may have been done before that.
+    if (session().peekType(soon()) == LANECALL_CARD_START) {
+      expectFrame(LANECALL_CARD_START, large.offer.id);
+    }
+    expectFrame(LANECALL_CARD_CLOSE, large.offer.id);
+  }
+  DirectCall c = direct(kLargeChannel, kLarge);
+  EXPECT_TRUE(moves(c));
+}
+
+TEST_F(CardClearing, PlacedOnceMoreMeanwhileEndsTheSession) {
+  Accepted large = placing(kLargeChannel);
+  whileStopped([&] {
+    session().send(cardPlaced(large.offer.id, kLarge));
+    session().send(cardPlaced(large.offer.id, placesOf(0)));
+  });
+  EXPECT_TRUE(sessionEnds());
+  EXPECT_TRUE(endsInCard(*large.channel, LANECALL_ERR_RESET));
+}
+
+TEST_F(CardClearing, AttachOnceMoreMeanwhileIsABreach) {
+  Accepted large = placing(kLargeChannel);
+  session().send(cardPlaced(large.offer.id, kLarge));
+  large.channel->attach();
+  EXPECT_TRUE(endsInCard(*large.channel, LANECALL_ERR_PROTOCOL));
+}
+
+// Who holds a file's inode lock for as long as this lives: by a write to the
+// file, of a page whose fault nobody answers.
+class HeldInode {
+ public:
+  explicit HeldInode(int fd) {
+    faults_ = Descriptor(
+        static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));
+    uffdio_api api{.api = UFFD_API, .features = 0, .ioctls = 0};
+    if (!faults_.valid() || ioctl(faults_.get(), UFFDIO_API, &api) != 0) return;
+    page_ = mmap(nullptr, kPage, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uffdio_register range{
+        .range = {.start = reinterpret_cast<uintptr_t>(page_), .len = kPage},
+        .mode = UFFDIO_REGISTER_MODE_MISSING,
+        .ioctls = 0};
+    if (page_ == MAP_FAILED ||
+        ioctl(faults_.get(), UFFDIO_REGISTER, &range) != 0) {
+      return;
+    }
+    writer_ = std::thread([this, fd] { written_ = pwrite(fd, page_, 1, 0); });
+    pollfd p{.fd = faults_.get(), .events = POLLIN, .revents = 0};
+    held_ = poll(&p, 1, soon().remainingMs()) > 0;
+  }
+  ~HeldInode() {
+    faults_.reset();  // the page is one of zeros now
+    if (writer_.joinable()) writer_.join();
+    if (page_ != MAP_FAILED) munmap(page_, kPage);
+  }
+  bool held() const { return held_; }
+
+ private:
+  static constexpr size_t kPage = 4096;
+
+  Descriptor faults_;
+  void* page_ = MAP_FAILED;
+  std::thread writer_;
+  ssize_t written_ = 0;
+  bool held_ = false;
+};
+
+TEST_F(CardClearing, DoesNotWaitForALockThatTheServerHolds) {
+  DirectCall other = direct({.channel = 5});
+  HeldInode inode(session().memoryFd());
+  if (!inode.held()) GTEST_SKIP() << "userfaultfd is not permitted here";
+  DirectCall c = direct({.channel = 1});
+  EXPECT_EQ(device().read32(LANECALL_REG_MAGIC), LANECALL_MAGIC);
+  EXPECT_TRUE(moves(c));
+  EXPECT_TRUE(moves(other));
+}
+
+// ---- Places that are wrong, or in use --------------------------------------
 
 struct BadPlaces {
   const char* name;

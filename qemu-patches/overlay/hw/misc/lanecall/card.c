@@ -86,6 +86,18 @@ static void on_lost(void *opaque)
     lanecall_leave(engine, entered);
 }
 
+static void on_clear(void *opaque)
+{
+    LanecallCard *card = opaque;
+    LanecallEngine *engine = card->engine;
+    bool entered = lanecall_enter(engine);
+
+    if (lanecall_direct_clear(card)) {
+        qemu_bh_schedule(card->clear);
+    }
+    lanecall_leave(engine, entered);
+}
+
 static void on_greeting_timeout(void *opaque)
 {
     LanecallCard *card = opaque;
@@ -426,6 +438,8 @@ LanecallCard *lanecall_card_new(LanecallEngine *engine, Error **errp)
                                   card);
     card->lost = qemu_bh_new_guarded(on_lost, card,
                              &DEVICE(engine->pdev)->mem_reentrancy_guard);
+    card->clear = qemu_bh_new_guarded(on_clear, card,
+                              &DEVICE(engine->pdev)->mem_reentrancy_guard);
     lanecall_connection_init(&card->connection, server, on_connected, card);
     return card;
 }
@@ -435,6 +449,7 @@ void lanecall_card_free(LanecallCard *card)
     lanecall_connection_destroy(&card->connection);
     timer_free(card->greeting);
     qemu_bh_delete(card->lost);
+    qemu_bh_delete(card->clear);
     lanecall_bells_destroy(card);
     lanecall_server_free(card->server);
     g_free(card->unsent);

@@ -8,13 +8,13 @@
  * server meanwhile: until then a program of the guest may have them mapped.
  */
 #include "qemu/osdep.h"
-#include <linux/falloc.h>
 #include "qemu/memfd.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "engine.h"
 
 #define CARD_BYTES_MIN (1 * MiB)
+#define CLEARED_PER_TURN (256 * KiB)
 
 static bool is_valid_size(uint64_t bytes)
 {
@@ -114,16 +114,28 @@ const LanecallPlace *lanecall_card_in_use(const LanecallEngine *engine,
     return found;
 }
 
-bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places)
+/*
+ * By QEMU's own mapping, and not by punching holes in the file. That waits for
+ * the inode's lock, which the server can hold for as long as it likes: by a
+ * write to the file, from memory whose page faults it answers itself. A fault of
+ * this mapping takes no lock that can be held so.
+ */
+bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places,
+                         uint64_t *cleared)
 {
-    int fd = lanecall_card_memory_fd(engine);
+    uint8_t *memory = memory_region_get_ram_ptr(&engine->card_memory);
+    uint64_t left = CLEARED_PER_TURN;
+    uint64_t from = *cleared; /* counted from the begin of places[i] */
     unsigned i;
 
     for (i = 0; i < LANECALL_PLACES; i++) {
-        if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                      places[i].offset, places[i].bytes) < 0) {
-            return false;
-        }
+        uint64_t skipped = MIN(from, places[i].bytes);
+        uint64_t bytes = MIN(places[i].bytes - skipped, left);
+
+        memset(memory + places[i].offset + skipped, 0, bytes);
+        *cleared += bytes;
+        left -= bytes;
+        from -= skipped;
     }
-    return true;
+    return left > 0;
 }

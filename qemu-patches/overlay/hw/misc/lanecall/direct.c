@@ -7,7 +7,8 @@
  * The channel's state says how far it has come, with two steps in between:
  *
  *   CONNECTING   waiting for a session, then offered: id is not 0
- *   READY        accepted; placing once the driver has given ATTACH
+ *   READY        accepted; placing once the driver has given ATTACH, and
+ *                clearing from a good PLACED on
  *   RUNNING, DRAINING
  *   ENDED        ended, if the server has said so; its id lives until the
  *                driver closes, else the server has been told CLOSE
@@ -137,6 +138,7 @@ void lanecall_direct_release(LanecallChannel *ch)
     direct->waiting = false;
     direct->lost = false;
     direct->placing = false;
+    direct->clearing = false;
     direct->ended = false;
 }
 
@@ -196,6 +198,50 @@ static void answer_busy(LanecallChannel *ch, const LanecallPlace *in_use)
     }
 }
 
+/*
+ * Clearing takes a while, so it is done in slices, by turns if several channels
+ * wait for it, and whatever ends the channel ends it.
+ */
+static void begin_clearing(LanecallChannel *ch)
+{
+    ch->direct.holds = true;
+    ch->direct.clearing = true;
+    ch->direct.cleared = 0;
+    qemu_bh_schedule(card_of(ch)->clear);
+}
+
+static LanecallChannel *next_to_clear(LanecallCard *card)
+{
+    LanecallEngine *engine = card->engine;
+    unsigned i;
+
+    for (i = 0; i < engine->channels; i++) {
+        unsigned n = (card->clear_next + i) % engine->channels;
+
+        if (engine->channel[n].direct.clearing) {
+            card->clear_next = n + 1;
+            return &engine->channel[n];
+        }
+    }
+    return NULL;
+}
+
+bool lanecall_direct_clear(LanecallCard *card)
+{
+    LanecallChannel *ch = next_to_clear(card);
+
+    if (!ch) {
+        return false;
+    }
+    if (lanecall_card_clear(card->engine, ch->direct.held,
+                            &ch->direct.cleared)) {
+        ch->direct.clearing = false;
+        ch->direct.placing = false;
+        lanecall_channel_placed(ch);
+    }
+    return true;
+}
+
 static const char *placed(LanecallChannel *ch,
                           const struct lanecall_places *where)
 {
@@ -203,7 +249,7 @@ static const char *placed(LanecallChannel *ch,
     LanecallDirect *direct = &ch->direct;
     const LanecallPlace *in_use;
 
-    if (!direct->placing) {
+    if (!direct->placing || direct->clearing) {
         return "sent PLACED without a PLACE";
     }
     direct->held[LANECALL_PLACE_INDEX].offset = le64_to_cpu(where->index);
@@ -218,13 +264,7 @@ static const char *placed(LanecallChannel *ch,
         answer_busy(ch, in_use);
         return NULL;
     }
-    if (!lanecall_card_clear(engine, direct->held)) {
-        lanecall_channel_misplaced(ch);
-        return NULL;
-    }
-    direct->placing = false;
-    direct->holds = true;
-    lanecall_channel_placed(ch);
+    begin_clearing(ch);
     return NULL;
 }
 
@@ -238,6 +278,7 @@ static const char *ended(LanecallChannel *ch, uint32_t error)
     }
     ch->direct.ended = true;
     ch->direct.placing = false;
+    ch->direct.clearing = false;
     lanecall_channel_direct_ended(ch, error);
     return NULL;
 }
@@ -333,6 +374,7 @@ void lanecall_direct_lose(LanecallCard *card)
         if (direct->id || direct->waiting) {
             direct->id = 0;
             direct->waiting = false;
+            direct->clearing = false;
             direct->lost = true;
         }
     }

@@ -174,6 +174,8 @@ typedef struct LanecallDirect {
     bool waiting; /* for the session's greeting, to be offered */
     bool lost; /* with its session; the channel does not know yet */
     bool placing; /* PLACE was sent, START was not */
+    bool clearing; /* the places, which are good */
+    uint64_t cleared; /* bytes of them */
     bool ended; /* by the server's END */
     bool holds; /* until CLOSED, the places: */
     LanecallPlace held[LANECALL_PLACES];
@@ -308,6 +310,8 @@ struct LanecallCard {
     LanecallSession session;
     QEMUTimer *greeting; /* bounds that state */
     QEMUBH *lost; /* tells channels of a session's end */
+    QEMUBH *clear; /* clears places, some at a time */
+    unsigned clear_next; /* the channel whose turn it is */
     uint64_t first_id; /* of this session */
     uint64_t next_id;
     struct lanecall_card_frame *unsent; /* the queue behind the socket's */
@@ -362,6 +366,9 @@ void lanecall_direct_vacate(LanecallChannel *ch);
 const char *lanecall_direct_frame(LanecallCard *card,
                                   const struct lanecall_card_frame *frame);
 
+/* Clears some of what one channel waits for. Is there more to be done? */
+bool lanecall_direct_clear(LanecallCard *card);
+
 /* The session is there: offers the channels that wait for it. */
 void lanecall_direct_offer_waiting(LanecallCard *card);
 
@@ -400,6 +407,11 @@ bool lanecall_card_is_valid(const LanecallEngine *engine,
 const LanecallPlace *lanecall_card_in_use(const LanecallEngine *engine,
                                           const LanecallPlace *places);
 
-bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places);
+/*
+ * Clears some of what is left of them and adds it to @cleared, which begins at
+ * 0. True: that was all.
+ */
+bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places,
+                         uint64_t *cleared);
 
 #endif
