@@ -117,8 +117,8 @@ const LanecallPlace *lanecall_card_in_use(const LanecallEngine *engine,
 /*
  * By QEMU's own mapping, and not by punching holes in the file. That waits for
  * the inode's lock, which the server can hold for as long as it likes: by a
- * write to the file, from memory whose page faults it answers itself. A fault of
- * this mapping takes no lock that can be held so.
+ * write to the file, from memory whose page faults it answers itself. A page
+ * fault of this mapping takes no lock that can be held so.
  */
 bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places,
                          uint64_t *cleared)
