@@ -9,7 +9,8 @@
  * tells, edge triggered, which were written since it was last asked. It also is
  * the one descriptor that the main loop has to look at, however many channels
  * there are. And none is written, which blocks if it is full: the kernel adds
- * to it, which never does, when an asynchronous read of nothing has completed.
+ * to it, which never does, when an asynchronous read of nothing has completed:
+ * of an empty file that the server does not have, so that it cannot delay it.
  */
 #include "qemu/osdep.h"
 #include <linux/aio_abi.h>
@@ -17,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include "qemu/main-loop.h"
+#include "qemu/memfd.h"
 #include "engine.h"
 #include "trace.h"
 
@@ -42,20 +44,32 @@ static void on_interrupts(void *opaque)
 
 bool lanecall_bells_init(LanecallCard *card)
 {
+    int error;
+
     card->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (card->epoll < 0) {
         return false;
     }
+    card->nothing = memfd_create("lanecall-nothing", MFD_CLOEXEC);
+    if (card->nothing < 0) {
+        goto fail_epoll;
+    }
     card->aio = 0;
     if (syscall(SYS_io_setup, 1, &card->aio) < 0) {
-        int error = errno;
-
-        close(card->epoll);
-        errno = error;
-        return false;
+        goto fail_nothing;
     }
     qemu_set_fd_handler(card->epoll, on_interrupts, NULL, card);
     return true;
+
+fail_nothing:
+    error = errno;
+    close(card->nothing);
+    errno = error;
+fail_epoll:
+    error = errno;
+    close(card->epoll);
+    errno = error;
+    return false;
 }
 
 void lanecall_bells_destroy(LanecallCard *card)
@@ -63,6 +77,7 @@ void lanecall_bells_destroy(LanecallCard *card)
     qemu_set_fd_handler(card->epoll, NULL, NULL, NULL);
     close(card->epoll);
     syscall(SYS_io_destroy, card->aio);
+    close(card->nothing);
 }
 
 static int make_eventfd(void)
@@ -118,7 +133,7 @@ void lanecall_bells_close(LanecallDirect *direct)
 void lanecall_bells_ring(LanecallCard *card, const LanecallDirect *direct)
 {
     struct iocb read_of_nothing = {
-        .aio_fildes = lanecall_card_memory_fd(card->engine),
+        .aio_fildes = card->nothing,
         .aio_lio_opcode = IOCB_CMD_PREAD,
         .aio_flags = IOCB_FLAG_RESFD,
         .aio_resfd = direct->doorbell,

@@ -426,8 +426,9 @@ LanecallCard *lanecall_card_new(LanecallEngine *engine, Error **errp)
     card->unsent = g_new(struct lanecall_card_frame,
                          UNSENT_PER_CHANNEL * engine->channels);
     if (!lanecall_bells_init(card)) {
-        error_setg_errno(errp, errno, "card=%s: the host has no epoll or no "
-                         "asynchronous I/O to spare (fs.aio-max-nr)",
+        error_setg_errno(errp, errno, "card=%s: the host has no epoll, "
+                         "memory file or asynchronous I/O to spare "
+                         "(fs.aio-max-nr)",
                          engine->card_uri);
         lanecall_server_free(server);
         g_free(card->unsent);

@@ -318,6 +318,7 @@ struct LanecallCard {
     unsigned unsent_count;
     int epoll; /* of running channels' interrupt eventfds */
     unsigned long aio; /* context in which doorbells are rung */
+    int nothing; /* an empty file, to be read for that */
     LanecallLog log;
 };
 
