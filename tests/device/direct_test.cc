@@ -2,7 +2,11 @@
 // Channels on the direct plane: from OPEN to CLOSED, by the driver's commands,
 // the server's frames, resets and removal.
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/pci_regs.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "card_ground.h"
 
@@ -238,6 +242,32 @@ TEST_F(Direct, EventfdsThatTheServerSpoilsHurtNobodyElse) {
   ASSERT_EQ(read(c.offer.interrupt.get(), &count, sizeof count), 8);
   EXPECT_TRUE(moves(other));
   EXPECT_TRUE(moves(other));
+}
+
+// From now on this thread and its children have no asynchronous I/O.
+void forbidAsynchronousIo() {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_submit, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program{.len = std::size(code), .filter = code};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+TEST_F(Direct, ADoorbellThatIsLostIsTheEndOfItsChannel) {
+  // QEMU is the child of a thread that goes when the test does.
+  std::thread([this] {
+    ASSERT_NO_FATAL_FAILURE(forbidAsynchronousIo());
+    start();
+    DirectCall c = direct({.channel = 0}), other = direct({.channel = 1});
+    c->doorbell();
+    EXPECT_TRUE(endsInCard(*c, LANECALL_ERR_RESOURCES));
+    expectFrame(LANECALL_CARD_CLOSE, c.offer.id);
+    EXPECT_EQ(other->status(), kRunning);
+    EXPECT_EQ(guestErrors(), 0u);
+  }).join();
 }
 
 TEST_F(Direct, AnInterruptStormDoesNotKeepOthersFromWorking) {

@@ -130,7 +130,7 @@ void lanecall_bells_close(LanecallDirect *direct)
     direct->interrupt = -1;
 }
 
-void lanecall_bells_ring(LanecallCard *card, const LanecallDirect *direct)
+bool lanecall_bells_ring(LanecallCard *card, const LanecallDirect *direct)
 {
     struct iocb read_of_nothing = {
         .aio_fildes = card->nothing,
@@ -143,7 +143,9 @@ void lanecall_bells_ring(LanecallCard *card, const LanecallDirect *direct)
     struct io_event done;
 
     /* It completes in the call, and makes room for the next one. */
-    if (syscall(SYS_io_submit, card->aio, 1, list) == 1) {
-        syscall(SYS_io_getevents, card->aio, 1, 1, &done, &at_once);
+    if (syscall(SYS_io_submit, card->aio, 1, list) != 1) {
+        return false;
     }
+    syscall(SYS_io_getevents, card->aio, 1, 1, &done, &at_once);
+    return true;
 }

@@ -362,6 +362,16 @@ static void on_salvage(void *opaque)
     lanecall_leave(ch->engine, entered);
 }
 
+/* A driver does not ring twice for the same bytes: a lost one is the end. */
+static void doorbell_in_card(LanecallChannel *ch)
+{
+    if (!lanecall_bells_ring(ch->engine->card, &ch->direct) &&
+        map_index_or_end(ch)) {
+        end_channel(ch, LANECALL_ERR_RESOURCES);
+        unmap_index(ch);
+    }
+}
+
 void lanecall_channel_doorbell(LanecallChannel *ch)
 {
     if (!is_moving(ch)) {
@@ -369,7 +379,7 @@ void lanecall_channel_doorbell(LanecallChannel *ch)
     }
     trace_lanecall_doorbell(ch->engine->name, ch->number);
     if (ch->in_card) {
-        lanecall_bells_ring(ch->engine->card, &ch->direct);
+        doorbell_in_card(ch);
         return;
     }
     if (ch->send_error || !map_index_or_end(ch)) {

@@ -389,8 +389,8 @@ void lanecall_bells_close(LanecallDirect *direct); /* any number of times */
 bool lanecall_bells_watch(LanecallCard *card, LanecallChannel *ch);
 void lanecall_bells_unwatch(LanecallCard *card, LanecallChannel *ch);
 
-/* The driver's doorbell. */
-void lanecall_bells_ring(LanecallCard *card, const LanecallDirect *direct);
+/* The driver's doorbell. False if the host has no resources: it is lost. */
+bool lanecall_bells_ring(LanecallCard *card, const LanecallDirect *direct);
 
 /* ---- card_memory.c ------------------------------------------------------- */
 
