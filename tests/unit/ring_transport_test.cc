@@ -395,6 +395,7 @@ TEST_F(RingFrames, WhatIsNoFrameSaysSo) {
     const std::string text = thrown(TTransportException::CORRUPTED_DATA,
                                     [&] { readSome(*server, 1); });
     EXPECT_NE(text.find("--framing"), std::string::npos) << text;
+    EXPECT_FALSE(server->isOpen()) << "what follows could pass for a frame";
   }
 }
 
@@ -452,7 +453,7 @@ TEST_F(RingLimits, TooMuchReceivedIsRefused) {
   const std::string text = thrown(TTransportException::CORRUPTED_DATA,
                                   [&] { receive(*server, 10'001); });
   EXPECT_NE(text.find("10000"), std::string::npos) << text;
-  server->close();
+  EXPECT_FALSE(server->isOpen()) << "the rest could pass for the next message";
   sender.join();
 }
 

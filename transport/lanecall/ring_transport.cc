@@ -161,7 +161,8 @@ void RingTransport::failRead(int error) {
   fail(readFailure(error), "read", error);
 }
 
-void RingTransport::failInside(const char* what) const {
+void RingTransport::failInside(const char* what) {
+  close();
   throw Exception(Exception::END_OF_FILE,
                   getOrigin() + ": the connection ended inside a " + what);
 }
@@ -175,6 +176,12 @@ void RingTransport::release() {
   readAt_ = position(*in_);
   setReadBuffer(readAt_, seen);
   if (asked) io_->notify();
+}
+
+void RingTransport::settle() {
+  if (hasBuffered()) return;
+  leaveGathered();
+  release();
 }
 
 // Looks at the ring: bytes that were not seen, or -1.
@@ -235,8 +242,10 @@ bool RingTransport::fill() {
   if (framing_ == Framing::kFramed && frameLeft_ == 0 && !beginFrame())
     return false;
   const std::uint64_t most = allowance();
-  if (most == 0)
+  if (most == 0) {
+    close();  // what is left of it must not be taken for the next
     overLimit(getOrigin(), "a message received", getMaxMessageSize());
+  }
   if (!see(most)) {
     if (frameLeft_ > 0) failInside("frame");
     return false;
@@ -262,8 +271,10 @@ bool RingTransport::beginFrame() {
   std::memcpy(&size, header, sizeof size);
   size = ntohl(size);
   const auto limit = static_cast<std::uint64_t>(getMaxMessageSize());
-  if (size == 0 || size > limit - std::min(limit, received_))
+  if (size == 0 || size > limit - std::min(limit, received_)) {
+    close();  // what is in it must not be taken for frames
     badFrame(getOrigin(), size, getMaxMessageSize());
+  }
   received_ += size;
   frameLeft_ = size;
   return true;

@@ -17,7 +17,7 @@
 //   their way while the rest is being serialised. A message may be larger than
 //   the ring; it streams.
 // - Bytes read are given back to the other side once half of the ring was
-//   consumed, and always before a wait.
+//   consumed, and always before a wait; see settle().
 // - No byte of the ring is looked at twice: the other side may change it in
 //   between.
 // - An index that the other side cannot have reached ends the connection.
@@ -114,6 +114,11 @@ class RingTransport
   // How waits begin; adaptive by default.
   void setSpin(Spin spin);
 
+  // Between messages: gives back what was consumed if all of it was, for a
+  // sender that waits until everything was taken, and a reader that may not
+  // wait for long.
+  void settle();
+
   // Ends every wait of this connection with INTERRUPTED. Any thread.
   void interrupt();
 
@@ -174,7 +179,7 @@ class RingTransport
   void growGathered(std::uint32_t room);
   void leaveGathered();
   [[noreturn]] void failRead(int error);
-  [[noreturn]] void failInside(const char* what) const;
+  [[noreturn]] void failInside(const char* what);
 
   // ---- Sending -------------------------------------------------------------
   // Of the ring [writeAt_, wBase_) is serialised and not published; beginning
