@@ -230,9 +230,11 @@ class PollingServer::Poller
   // False when the lead was lost meanwhile.
   bool serveCall(CardConnection& connection) {
     connection.claimed.store(true, std::memory_order_relaxed);
+    // The watch may take the lead, and with it connections_, from beginCall()
+    // on.
+    const bool hasOthers = followers_ + 1 < options_.cardThreads && hasWork();
     beginCall(connection);
-    if (followers_ + 1 < options_.cardThreads && hasWork())
-      handOn(connection.call);
+    if (hasOthers) handOn(connection.call);
     const bool goesOn = connection.serveCall();
     std::uint64_t call = connection.call;
     const bool leads = call_.compare_exchange_strong(call, kNoCall);
