@@ -76,7 +76,12 @@ bool CardConnection::serveCall() {
   try {
     if (why.empty()) {
       served_ = true;
-      if (processor_->process(protocol_, protocol_, nullptr)) return true;
+      if (processor_->process(protocol_, protocol_, nullptr)) {
+        // A server that spins without end never waits on this channel, and the
+        // client may (fsync) until its bytes were taken.
+        transport_->settle();
+        return true;
+      }
       why = "the processor ended it";
     }
   } catch (...) {

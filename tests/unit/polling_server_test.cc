@@ -7,6 +7,7 @@
 #include <lanecall/open.h>
 #include <lanecall/polling_server.h>
 #include <lanecall/ring_transport.h>
+#include <poll.h>
 #include <spdlog/sinks/base_sink.h>
 #include <sys/resource.h>
 #include <thrift/transport/TBufferTransports.h>
@@ -34,6 +35,9 @@ using apache::thrift::transport::TMemoryBuffer;
 using apache::thrift::transport::TTransportException;
 using test::CardClient;
 using test::CardDevice;
+
+// Far longer than any machine needs: only a bug gets here.
+constexpr int kPatienceMs = 10'000;
 
 // echo() and ping() do what the test says.
 class ScriptedEdu : public EduHandler {
@@ -220,6 +224,18 @@ TEST_F(PollingServerTest, ServesWithEverySpin) {
     for (int i = 0; i < 100; ++i) client->edu.ping();
     EXPECT_TRUE(stop()) << name(spin);
   }
+}
+
+TEST_F(PollingServerTest, ACallThatWasServedIsGivenBack) {
+  options.spin = Spin::always();
+  start();
+  auto client = open();
+  client->edu.ping();
+  lanecall_ring& sent = client->end.outgoing().core;
+  while (lanecall_ring_arm_space(&sent, sent.size) < sent.size)
+    ASSERT_GT(client->end.poll(POLLOUT, kPatienceMs), 0) << "not given back";
+  EXPECT_EQ(lanecall_get32(&client->end.words().tx_consumer.tail),
+            lanecall_get32(&client->end.words().tx_producer.head));
 }
 
 TEST_F(PollingServerTest, ManyChannelsDoNotNeedManyThreads) {
@@ -484,6 +500,7 @@ TEST_F(PollingServerTest, BusyChannelsAreServedInTurn) {
   std::string answer;
   gate->edu.echo(answer, "go");
   full.wait();
+  stop();  // its handlers use what ends with this function
   window.pop_back();  // the gate's
   const int mean = kPings / 5;
   EXPECT_GE(*std::min_element(window.begin(), window.end()), mean / 3);
