@@ -69,8 +69,15 @@ bool CardConnection::armReadable() {
   return look([this] { return transport_->armReadable(); });
 }
 
+// A handler may take long to go: it does so here, where the lead can be taken
+// from this thread.
 bool CardConnection::serveCall() {
-  if (failed_) return false;
+  if (!failed_ && serveOne()) return true;
+  dropHandler();
+  return false;
+}
+
+bool CardConnection::serveOne() {
   transport_->setReceiveDeadline(Deadline::in(options_.messageTimeoutMs));
   std::string why = whyOver();
   try {
@@ -90,6 +97,11 @@ bool CardConnection::serveCall() {
   }
   end(why);
   return false;
+}
+
+void CardConnection::dropHandler() {
+  processor_.reset();
+  protocol_.reset();
 }
 
 void CardConnection::end(const std::string& why) {

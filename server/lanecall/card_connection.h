@@ -37,7 +37,8 @@ class CardConnection {
   // The same; if not, the client rings its doorbell for the next byte.
   bool armReadable();
 
-  // One call, or the end. False when the connection has ended, which is logged.
+  // One call, or the end. False when the connection has ended, which is logged;
+  // its handler is gone then.
   bool serveCall();
 
   // Ends it in order, between calls.
@@ -63,6 +64,8 @@ class CardConnection {
   std::uint64_t call = 0;  // the number of its last call
 
  private:
+  bool serveOne();
+  void dropHandler();
   std::string whyOver();
   template <typename Look>
   bool look(Look look);

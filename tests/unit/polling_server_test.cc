@@ -297,6 +297,31 @@ TEST_F(PollingServerTest, ACallThatTakesLongDoesNotStopTheOthers) {
   slow->edu.ping();
 }
 
+TEST_F(PollingServerTest, AHandlerThatTakesLongToGoDoesNotStopTheOthers) {
+  struct Slow : ScriptedEdu {
+    ~Slow() override { onGone(); }
+    std::function<void()> onGone = [] {};
+  };
+  auto leaving = std::make_shared<Slow>();
+  leaving->onGone = [this] {
+    running.raise();
+    release.wait();
+  };
+  handler = [&]() -> std::shared_ptr<edu::EduIf> {
+    if (leaving) return std::move(leaving);
+    return edu;
+  };
+  start();
+  auto slow = open();
+  slow->edu.ping();
+  auto quick = open();
+  quick->transport->setRecvTimeout(kPatienceMs);
+  quick->edu.ping();
+  device->send(LANECALL_CARD_CLOSE, slow->id);
+  running.wait();
+  for (int i = 0; i < 10; ++i) quick->edu.ping();
+}
+
 TEST_F(PollingServerTest, AsManyLongCallsAsChannels) {
   blockEcho();
   start();
