@@ -316,7 +316,16 @@ void CardSession::takeBusy(std::uint64_t id, Channel& channel,
   require(channel.state == State::kPlaced, "BUSY out of turn");
   if (++channel.busy > LANECALL_CARD_BUSY_MAX)
     return endChannel(id, channel, LANECALL_ERR_RESOURCES);
-  places_->avoid(le64toh(busy.offset), le64toh(busy.bytes));
+  const std::uint64_t offset = le64toh(busy.offset);
+  const std::uint64_t bytes = le64toh(busy.bytes);
+  // Otherwise any number of them could be heaped up, each of no use.
+  require(std::any_of(channel.places.begin(), channel.places.end(),
+                      [&](const auto& place) {
+                        return lanecall_card_overlap(
+                            offset, bytes, place->offset(), place->bytes());
+                      }),
+          "BUSY about a place that was not proposed");
+  places_->avoid(offset, bytes);
   choosePlaces(id, channel);
 }
 

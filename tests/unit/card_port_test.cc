@@ -652,6 +652,16 @@ TEST_F(CardBreachTest, BusyBeforePlace) {
   device.greet();
   expectRefused(device.frame(LANECALL_CARD_BUSY, device.offer()));
 }
+TEST_F(CardBreachTest, BusyAboutAPlaceThatWasNotProposed) {
+  device.greet();
+  const std::uint64_t id = device.offer();
+  device.send(device.placeFrame(id));
+  device.expect(LANECALL_CARD_PLACED, id);
+  auto busy = device.frame(LANECALL_CARD_BUSY, id);
+  busy.busy.offset = htole64(CardDevice::kCardBytes - 4096);
+  busy.busy.bytes = htole64(4096);
+  expectRefused(busy);
+}
 TEST_F(CardBreachTest, PlaceTwice) {
   device.greet();
   const std::uint64_t id = device.offer();
