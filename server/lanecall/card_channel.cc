@@ -185,6 +185,7 @@ int CardChannel::poll(short events, int timeoutMs) {
 void CardChannel::close() {
   if (!open_) return;
   open_ = false;
+  parts_.admission.reset();
   parts_.closed();
 }
 

@@ -91,6 +91,7 @@ class CardChannel : public RingIo {
     std::string name;
     std::shared_ptr<CardChannelSignals> signals;
     std::shared_ptr<CardModeration> moderation;  // null: none
+    std::shared_ptr<void> admission;  // counts the channel until closed
     // Kept until the mappings below are gone.
     std::vector<std::shared_ptr<CardPlaces::Place>> places;
     Mapping index;

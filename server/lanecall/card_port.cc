@@ -127,8 +127,7 @@ class CardPort::Impl final : public CardSessionHost {
 
   std::uint32_t refusal() override {
     if (!listener_) return LANECALL_ERR_REFUSED;
-    int live = 0;
-    for (const auto& session : sessions_) live += session->live();
+    const int live = *live_;
     if (live < maxChannels_) {
       declined_ = false;
       return LANECALL_ERR_NONE;
@@ -138,6 +137,11 @@ class CardPort::Impl final : public CardSessionHost {
       log_->warn("event=full at={} channels={} action=\"declining more\"",
                  address_, live);
     return LANECALL_ERR_RESOURCES;
+  }
+
+  std::shared_ptr<void> admit() override {
+    ++*live_;
+    return {live_.get(), [live = live_](void*) { --*live; }};
   }
 
   void declined(const CardSession& session, const std::string& why) override {
@@ -219,6 +223,9 @@ class CardPort::Impl final : public CardSessionHost {
 
   const std::shared_ptr<spdlog::logger> log_;
   const int maxChannels_;
+  // Channels that are or will be served; they may outlive the port.
+  const std::shared_ptr<std::atomic<int>> live_ =
+      std::make_shared<std::atomic<int>>(0);
   const Descriptor waiting_;
   const Descriptor pause_;
 

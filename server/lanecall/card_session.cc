@@ -133,12 +133,6 @@ void CardSession::start() {
                      [this](std::uint32_t events) { ready(events); });
 }
 
-int CardSession::live() const {
-  return static_cast<int>(std::count_if(
-      offered_.begin(), offered_.end(),
-      [](const auto& item) { return item.second.state != State::kEnded; }));
-}
-
 // ---- Receiving
 
 void CardSession::ready(std::uint32_t events) {
@@ -272,6 +266,7 @@ void CardSession::takeOffer(const Frame& frame, Descriptors descriptors,
     return decline(id, kNoDescriptors);
   }
   if (!reserve(channel)) return decline(id, kNoMemory);
+  channel.admission = host_.admit();
   declinedFor_.clear();
   offered_.emplace(id, std::move(channel));
   send(LANECALL_CARD_ACCEPT, id);
@@ -414,6 +409,7 @@ std::unique_ptr<CardChannel> CardSession::map(std::uint64_t id,
   parts.name = "card:" + device_ + ":" + std::to_string(channel.number);
   parts.signals = channel.signals;
   parts.moderation = channel.moderation;
+  parts.admission = channel.admission;
   parts.places = channel.places;
   parts.index =
       memory_->map(channel.places[0]->offset(), channel.places[0]->bytes());
@@ -441,6 +437,7 @@ void CardSession::channelClosed(std::uint64_t id) {
 void CardSession::endChannel(std::uint64_t id, Channel& channel,
                              std::uint32_t error) {
   channel.state = State::kEnded;
+  channel.admission.reset();
   channel.signals->end(-ESHUTDOWN);
   send(LANECALL_CARD_END, id, error);
 }

@@ -48,6 +48,9 @@ class CardSessionHost {
   // Whether another channel is welcome: 0, or the LANECALL_ERR_* to decline it
   // with.
   virtual std::uint32_t refusal() = 0;
+  // Counts a channel, for refusal(), as long as anybody holds it: the device
+  // may be done with a channel that a thread still serves.
+  virtual std::shared_ptr<void> admit() = 0;
   // A channel was declined, the first of perhaps many: why, and what to do.
   virtual void declined(const CardSession& session, const std::string& why) = 0;
   virtual void channelReady(std::unique_ptr<CardChannel> channel) = 0;
@@ -74,9 +77,6 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   std::uint64_t cardBytes() const { return memory_ ? memory_->bytes() : 0; }
   std::uint32_t channels() const { return channels_; }
 
-  // Channels that are or will be served.
-  int live() const;
-
  private:
   using Frame = lanecall_card_frame;
   using Descriptors = std::vector<Descriptor>;
@@ -93,6 +93,7 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
     std::uint32_t pageBytes = 0;
     std::shared_ptr<CardChannelSignals> signals;
     std::shared_ptr<CardModeration> moderation;
+    std::shared_ptr<void> admission;  // until it has ended
     // What ACCEPT promised; from PLACE on index, TX, RX.
     std::vector<std::shared_ptr<CardPlaces::Place>> places;
   };

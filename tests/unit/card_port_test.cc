@@ -279,10 +279,29 @@ TEST_F(CardPortTest, ChannelsBeyondTheLimitAreDeclined) {
               {device.doorbell.get(), device.interrupt.get()});
   EXPECT_EQ(device.expect(LANECALL_CARD_DECLINE, 9).error,
             unsigned{LANECALL_ERR_RESOURCES});
-  device.send(LANECALL_CARD_CLOSE, 1);
+  channel.reset();
+  device.expect(LANECALL_CARD_END, 1);
   device.send(device.frame(LANECALL_CARD_OFFER, 10),
               {device.doorbell.get(), device.interrupt.get()});
   device.expect(LANECALL_CARD_ACCEPT, 10);
+}
+
+TEST_F(CardPortTest, ChannelsCountUntilNobodyServesThem) {
+  port.reset();
+  port = std::make_unique<CardPort>("unix:" + path, nullptr, 2);
+  device.connect(path);
+  open();
+  device.send(LANECALL_CARD_CLOSE, device.lastId());
+  device.open();  // waits to be accepted, for ever
+  device.send(LANECALL_CARD_CLOSE, device.lastId());
+  device.offerDeclined(LANECALL_ERR_RESOURCES);
+  device.disconnect();
+  CardDevice other(path);
+  other.greet();
+  other.offerDeclined(LANECALL_ERR_RESOURCES);
+  channel.reset();
+  other.offer();
+  other.offerDeclined(LANECALL_ERR_RESOURCES);
 }
 
 // As long as it lives this process can have only so many descriptors more.
