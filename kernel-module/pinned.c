@@ -198,6 +198,8 @@ void lanecall_unpin(struct lanecall_pinned *pinned)
  * lanecall_pinned_map() - make it the device's
  * @dev: the device
  * @pinned: not mapped; then its table has bus addresses
+ *
+ * Return: 0, or -ENOMEM: also if there is too much of it to be bounced.
  */
 int lanecall_pinned_map(struct device *dev, struct lanecall_pinned *pinned)
 {
@@ -211,9 +213,10 @@ int lanecall_pinned_map(struct device *dev, struct lanecall_pinned *pinned)
 	if (err)
 		return err;
 	err = dma_map_sgtable(dev, &pinned->table, pinned->direction, 0);
-	if (err)
-		sg_free_table(&pinned->table);
-	return err;
+	if (!err)
+		return 0;
+	sg_free_table(&pinned->table);
+	return -ENOMEM;
 }
 
 /* After this its bytes are what the device has left there. */

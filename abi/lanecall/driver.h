@@ -167,9 +167,10 @@ LANECALL_ASSERT(sizeof(struct lanecall_channel_status) == 8, "channel_status");
 #define LANECALL_IOC_SET_MODERATION \
 	_IOW(LANECALL_IOC, 5, struct lanecall_moderation)
 /*
- * EOPNOTSUPP if the device cannot; EINVAL, EFAULT; ENOMEM over RLIMIT_MEMLOCK;
- * EPERM for memory that cannot be lent (a file's pages that would be written
- * back); ENOSPC if all slots or extents of the device are in use; EIO.
+ * EOPNOTSUPP if the device cannot; EINVAL, EFAULT; ENOMEM over RLIMIT_MEMLOCK, or
+ * if the machine cannot map so much; EPERM for memory that cannot be lent (a
+ * file's pages that would be written back); ENOSPC if all slots or extents of the
+ * device are in use; EIO.
  */
 #define LANECALL_IOC_REGION_REGISTER \
 	_IOWR(LANECALL_IOC, 16, struct lanecall_region_registration)

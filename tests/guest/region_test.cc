@@ -125,10 +125,10 @@ TEST_F(Regions, AKilledProgramsMemoryComesBack) {
   pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    Memory memory(1000 * kPage);
+    Memory memory(200 * kPage);
     Fd fd = open_channel();
     for (int i = 0; i < 20; i++) lend(fd.get(), memory);
-    char byte = pinned_pages() == 20000 ? 'y' : 'n';
+    char byte = pinned_pages() == 4000 ? 'y' : 'n';
     [[maybe_unused]] ssize_t n = ::write(ready[1], &byte, 1);
     ::pause();
   }
@@ -383,24 +383,6 @@ TEST_F(Regions, UnbindingGivesMemoryBack) {
   ASSERT_TRUE(write_file(driver + "unbind", owner.address));
   expect_lost(owner);
   ASSERT_TRUE(write_file(driver + "bind", owner.address));
-  Owner next;
-  EXPECT_EQ(unregister_region(next.fd.get(), next.region), 0);
-}
-
-// Where there is nobody to answer for a device that does not let go, it is
-// reset rather than memory given back under it. With no time at all, it never
-// does.
-TEST_F(Regions, TheDeviceIsResetIfItDoesNotLetGoInTime) {
-  const std::string parameter = "/sys/module/lanecall/parameters/revoke_ms";
-  Owner owner;
-  const long generation = sysfs_number("generation");
-  ASSERT_TRUE(write_file(parameter, "0"));
-  int result = unregister_region(owner.fd.get(), owner.region);
-  ASSERT_TRUE(write_file(parameter, "10000"));
-  if (result == 0) GTEST_SKIP() << "the device let go in no time";
-  EXPECT_EQ(result, EIO);
-  EXPECT_GT(sysfs_number("generation"), generation);
-  EXPECT_EQ(pinned_pages(), 0U);
   Owner next;
   EXPECT_EQ(unregister_region(next.fd.get(), next.region), 0);
 }
