@@ -156,17 +156,6 @@ class CardClearing : public CardMemory {
     expectFrame(LANECALL_CARD_PLACE, made.offer.id);
     return made;
   }
-
-  // What is sent meanwhile, QEMU finds all at once.
-  template <typename Send>
-  void whileStopped(Send send) {
-    const pid_t pid = qemu().pid();
-    siginfo_t info;
-    kill(pid, SIGSTOP);
-    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED), 0);
-    send();
-    kill(pid, SIGCONT);
-  }
 };
 
 TEST_F(CardClearing, LeavesNothingInLargeRings) {
