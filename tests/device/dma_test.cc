@@ -139,6 +139,19 @@ TEST_F(Dma, CompletesEveryOperationOfABatchOnce) {
   EXPECT_EQ(memory.load(0, 1 << 20), expected);
 }
 
+TEST_F(Dma, OfALongOperationDoesNotHoldUpShortOnes) {
+  start();
+  ScatteredMemory memory = scattered({1 << 20}), other = scattered({kPage});
+  auto region = lend(memory), another = lend(other, {.slot = 1, .key = 2});
+  submit({longFill(1, region->key()),
+          {2, kFill, another->key(), {{0, 7, kPage}}},
+          {3, kFill, another->key(), {{0, 8, kPage}}}});
+  const auto first = takeDone();
+  EXPECT_EQ(first[0].id, 2u);
+  EXPECT_NE(first.back().id, 1u);
+  ASSERT_TRUE(region->takeBack(soon()));
+}
+
 // A guest may lend whatever is memory, the card's own too.
 TEST_F(Dma, MovesCardMemoryToWhereItOverlaps) {
   start();

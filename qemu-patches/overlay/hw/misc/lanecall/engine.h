@@ -561,7 +561,7 @@ typedef struct LanecallSlice {
     uint64_t moved; /* of them; the worker's until it is copied */
 } LanecallSlice;
 
-#define LANECALL_SLICES 2
+#define LANECALL_SLICES 4
 
 struct LanecallMover {
     LanecallEngine *engine; /* NULL: it has gone */

@@ -133,6 +133,17 @@ static void map_piece(LanecallMover *mover, LanecallSlice *slice,
     }
 }
 
+/* So that a long one does not hold up short ones: a slice for each in turn. */
+static void move_first_to_tail(LanecallMover *mover)
+{
+    LanecallOperation *op = QTAILQ_FIRST(&mover->queue);
+
+    if (op) {
+        QTAILQ_REMOVE(&mover->queue, op, next);
+        QTAILQ_INSERT_TAIL(&mover->queue, op, next);
+    }
+}
+
 /* An operation that fails is an attempt, too: all in one turn are bounded. */
 static void fill_slice(LanecallMover *mover, LanecallSlice *slice)
 {
@@ -149,6 +160,7 @@ static void fill_slice(LanecallMover *mover, LanecallSlice *slice)
         }
         map_piece(mover, slice, op);
     }
+    move_first_to_tail(mover);
 }
 
 static void unmap_slice(LanecallMover *mover, const LanecallSlice *slice)
