@@ -51,22 +51,34 @@ TEST(NoRegions, ADeviceThatTakesNoneSaysSo) {
 // ---- Lending and taking back ----------------------------------------------
 
 TEST_F(Regions, MemoryIsPinnedUntilItIsUnregistered) {
-  Memory memory(10 * kPage);
+  Memory memory(30 * kPage);
   Fd fd = open_channel();
-  lanecall_region_registration first = lend(fd.get(), memory);
+  lanecall_region_registration first =
+      lend(fd.get(), memory.data(), 10 * kPage);
   EXPECT_NE(first.key, 0U);
   EXPECT_EQ(first.device, 0U);
   EXPECT_EQ(regions_in_use(), 1);
   EXPECT_EQ(pinned_pages(), 10U);
-  // The same memory again, for reading.
-  lanecall_region_registration second = lend(fd.get(), memory, kReadable);
+  lanecall_region_registration second =
+      lend(fd.get(), memory.data() + 10 * kPage, 20 * kPage, kReadable);
   EXPECT_NE(second.key, first.key);
   EXPECT_NE(second.region, first.region);
-  EXPECT_EQ(pinned_pages(), 20U);
+  EXPECT_EQ(pinned_pages(), 30U);
   EXPECT_EQ(unregister_region(fd.get(), first.region), 0);
   EXPECT_EQ(regions_in_use(), 1);
-  EXPECT_EQ(pinned_pages(), 10U);
+  EXPECT_EQ(pinned_pages(), 20U);
   EXPECT_EQ(unregister_region(fd.get(), second.region), 0);
+}
+
+// A kernel that checks users of the DMA API (CONFIG_DMA_API_DEBUG) complains:
+// only where memory is coherent does it have a meaning.
+TEST_F(Regions, TheSameMemoryCanBeLentTwice) {
+  Memory memory(4 * kPage);
+  Fd fd = open_channel();
+  lanecall_region_registration first = lend(fd.get(), memory);
+  lanecall_region_registration second = lend(fd.get(), memory);
+  EXPECT_NE(second.key, first.key);
+  EXPECT_EQ(pinned_pages(), 8U);
 }
 
 TEST_F(Regions, CloseTakesAllBack) {
@@ -127,8 +139,9 @@ TEST_F(Regions, AKilledProgramsMemoryComesBack) {
   if (child == 0) {
     Memory memory(200 * kPage);
     Fd fd = open_channel();
-    for (int i = 0; i < 20; i++) lend(fd.get(), memory);
-    char byte = pinned_pages() == 4000 ? 'y' : 'n';
+    for (int i = 0; i < 20; i++)
+      lend(fd.get(), memory.data() + i * 10 * kPage, 10 * kPage);
+    char byte = pinned_pages() == 200 ? 'y' : 'n';
     [[maybe_unused]] ssize_t n = ::write(ready[1], &byte, 1);
     ::pause();
   }
@@ -300,12 +313,15 @@ TEST_F(Regions, CountAgainstTheLimitOfLockedMemory) {
 }
 
 TEST_F(Regions, RunOutWithTheDevicesSlots) {
-  Memory memory(kPage);
-  const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
-  Fd fd = open_channel();
   const long count = sysfs_number("regions");
+  const std::size_t line = 64;  // of a cache
+  Memory memory((count + 1) * line);
+  const auto address =
+      reinterpret_cast<std::uintptr_t>(memory.data() + count * line);
+  Fd fd = open_channel();
   lanecall_region_registration last{};
-  for (long i = 0; i < count; i++) last = lend(fd.get(), memory.data(), 1);
+  for (long i = 0; i < count; i++)
+    last = lend(fd.get(), memory.data() + i * line, 1);
   EXPECT_EQ(regions_in_use(), count);
   EXPECT_EQ(errno_of(fd.get(), address, 1), ENOSPC);
   EXPECT_EQ(unregister_region(fd.get(), last.region), 0);
