@@ -28,6 +28,7 @@
 
 #define GREETING_MS 5000
 #define FRAMES_PER_TURN 64
+#define FRAMES_FOR_A_BATCH 8 /* as long as so many take */
 #define SEND_BUFFER (256 * KiB) /* some 500 frames; the host may give less */
 #define MOST_DESCRIPTORS 2
 
@@ -436,15 +437,16 @@ static const char *take_packet(LanecallCard *card, size_t bytes)
     return lanecall_direct_frame(card, frame);
 }
 
-/* Is there more to be received? */
-static bool receive_one(LanecallCard *card)
+/* How much of a turn it took; 0: there is no more to be received. */
+static unsigned receive_one(LanecallCard *card)
 {
     const char *wrong;
+    unsigned frames;
     int flags;
     ssize_t n = receive(card, &flags);
 
     if (n == -EAGAIN) {
-        return false;
+        return 0;
     }
     if (n <= 0) {
         if (n) {
@@ -452,8 +454,9 @@ static bool receive_one(LanecallCard *card)
         } else {
             drop_session(card, NULL);
         }
-        return false;
+        return 0;
     }
+    frames = is_batch(card, n) ? FRAMES_FOR_A_BATCH : 1;
     wrong = check_packet(card, n, flags);
     if (!wrong) {
         wrong = take_packet(card, n);
@@ -461,7 +464,7 @@ static bool receive_one(LanecallCard *card)
     if (wrong) {
         drop_session(card, wrong);
     }
-    return card->session != LANECALL_SESSION_NONE;
+    return card->session == LANECALL_SESSION_NONE ? 0 : frames;
 }
 
 static void on_readable(void *opaque)
@@ -469,11 +472,13 @@ static void on_readable(void *opaque)
     LanecallCard *card = opaque;
     LanecallEngine *engine = card->engine;
     bool entered = lanecall_enter(engine);
-    unsigned n = 0;
+    unsigned left = FRAMES_PER_TURN;
+    unsigned frames;
 
-    while (n < FRAMES_PER_TURN && receive_one(card)) {
-        n++;
-    }
+    do {
+        frames = receive_one(card);
+        left -= MIN(left, frames);
+    } while (frames && left);
     lanecall_leave(engine, entered);
 }
 
