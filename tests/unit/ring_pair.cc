@@ -83,6 +83,10 @@ class RingPairEnd : public RingIo {
     if (!std::exchange(open_, false)) return;
     pair_.finish(other(), -ESHUTDOWN);
   }
+  void refuse() override {
+    ++pair_.refused[side_];
+    close();
+  }
   bool isOpen() const override { return open_; }
   std::string name() const override { return "pair"; }
 

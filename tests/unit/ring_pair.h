@@ -39,7 +39,8 @@ class RingPair {
   // Called in each poll() of the client, before it sleeps.
   std::function<void()> onPoll;
 
-  // How often each side was told, and slept.
+  // How often each side refused what the other did, was told, and slept.
+  std::atomic<int> refused[2] = {0, 0};
   std::atomic<int> told[2] = {0, 0};
   std::atomic<int> slept[2] = {0, 0};
 

@@ -555,6 +555,7 @@ TEST_F(RingTest, AnImpossibleHeadEndsTheRead) {
         thrown(TTransportException::END_OF_FILE, [&] { readSome(*server, 1); });
     EXPECT_NE(text.find("Protocol error"), std::string::npos) << text;
     EXPECT_FALSE(server->isOpen());
+    EXPECT_EQ(pair->refused[RingPair::kServer], 1);
   }
 }
 
@@ -574,6 +575,7 @@ TEST_F(RingTest, AnImpossibleTailEndsTheWrite) {
                                     [&] { send(*client, someText(10)); });
     EXPECT_NE(text.find("Protocol error"), std::string::npos) << text;
     EXPECT_FALSE(client->isOpen());
+    EXPECT_EQ(pair->refused[RingPair::kClient], 1);
   }
 }
 
@@ -584,6 +586,7 @@ TEST_F(RingTest, ARingThatIsGoneIsNoLieButADeviceThatIsGone) {
   pair->words() = {};
   pair->finish(RingPair::kServer, -EIO);
   thrown(TTransportException::NOT_OPEN, [&] { receive(*server, 91); });
+  EXPECT_EQ(pair->refused[RingPair::kServer], 0);
   fresh();
   send(*client, std::string(100, '\0'));
   pair->finish(RingPair::kServer, -EIO);

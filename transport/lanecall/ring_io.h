@@ -101,6 +101,11 @@ class RingIo {
   // within a bound. The rings are gone. Does nothing when not open.
   virtual void close() = 0;
 
+  // The same, because the other side has broken the protocol: an index is where
+  // it cannot be, and nothing more of the rings may be believed. For channels
+  // that have somebody to tell.
+  virtual void refuse() { close(); }
+
   virtual bool isOpen() const = 0;
 
   // What an error message calls this channel: "/dev/lanecall0", "card channel

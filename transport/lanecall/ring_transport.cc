@@ -147,11 +147,13 @@ void RingTransport::wait(Spinner& spinner, short events, const char* action,
   fail(Exception::INTERRUPTED, action, ECANCELED);
 }
 
-// The other side's index cannot be what it is: a lie, or what is left when the
-// device went away.
-int RingTransport::whyImpossible() const {
+// The other side's index cannot be what it is: what is left when the device
+// went away, or a lie. An errno value.
+int RingTransport::refuse() {
   const int end = io_->end();
-  return end == 0 || end == -ESHUTDOWN ? EPROTO : -end;
+  if (end != 0 && end != -ESHUTDOWN) return -end;
+  io_->refuse();
+  return EPROTO;
 }
 
 // ---- Receiving -------------------------------------------------------------
@@ -195,7 +197,7 @@ __s64 RingTransport::lookForBytes() {
 // Is there a byte that was not seen, or the end?
 bool RingTransport::isMoreThere() {
   const __s64 unseen = lookForBytes();
-  if (unseen < 0) failRead(whyImpossible());
+  if (unseen < 0) failRead(refuse());
   return unseen > 0 || end_ != 0;
 }
 
@@ -397,7 +399,7 @@ bool RingTransport::isRoomThere(std::uint32_t least) {
   if (carried_) io_->move(POLLOUT);
   if (int end = io_->end()) failWrite(end == -ESHUTDOWN ? EPIPE : -end);
   const __s64 space = lanecall_ring_space(&out_->core);
-  if (space < 0) failWrite(whyImpossible());
+  if (space < 0) failWrite(refuse());
   return space >= least;
 }
 

@@ -205,7 +205,7 @@ class RingTransport
   void wait(Spinner& spinner, short events, const char* action, Over over,
             Arm arm, MakeDeadline makeDeadline);
   [[noreturn]] void fail(Type type, const char* action, int error) const;
-  int whyImpossible() const;
+  int refuse();
 
   const std::unique_ptr<RingIo> io_;
   const Peer peer_;
