@@ -3,7 +3,6 @@
 #include <lanecall/card_channel.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
 #include <array>
@@ -43,11 +42,7 @@ int watchLevel(int epoll, int fd) {
 
 CardChannelSignals::CardChannelSignals(Descriptor doorbell,
                                        Descriptor interrupt)
-    : doorbell_(std::move(doorbell)),
-      interrupt_(std::move(interrupt)),
-      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!wake_.valid()) fail("eventfd");
-}
+    : doorbell_(std::move(doorbell)), interrupt_(std::move(interrupt)) {}
 
 // Anything else could block whoever writes to it, or never become readable.
 std::string CardChannelSignals::refusal(int fd) {
@@ -65,12 +60,12 @@ std::string CardChannelSignals::refusal(int fd) {
 void CardChannelSignals::end(int error) {
   int none = 0;
   if (error_.compare_exchange_strong(none, error, std::memory_order_acq_rel))
-    raise(wake_.get());
+    wake_.raise();
 }
 
 void CardChannelSignals::interrupt() {
   interrupted_.store(true, std::memory_order_release);
-  raise(wake_.get());
+  wake_.raise();
 }
 
 void CardChannelSignals::tell() { raise(interrupt_.get()); }

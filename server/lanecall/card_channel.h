@@ -12,6 +12,7 @@
 #include <lanecall/card_places.h>
 #include <lanecall/descriptor.h>
 #include <lanecall/ring_io.h>
+#include <lanecall/wake.h>
 
 #include <atomic>
 #include <cstdint>
@@ -46,12 +47,12 @@ class CardChannelSignals {
 
   int doorbell() const { return doorbell_.get(); }
   // Readable from the end or interrupt() on.
-  int wake() const { return wake_.get(); }
+  int wake() const { return wake_.fd(); }
 
  private:
   const Descriptor doorbell_;
   const Descriptor interrupt_;
-  const Descriptor wake_;
+  Wake wake_;
   std::atomic<int> error_{0};
   std::atomic<bool> interrupted_{false};
 };

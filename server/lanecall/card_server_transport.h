@@ -10,8 +10,8 @@
 
 #include <lanecall/card_port.h>
 #include <lanecall/card_transport.h>
-#include <lanecall/descriptor.h>
 #include <lanecall/limits.h>
+#include <lanecall/wake.h>
 #include <thrift/transport/TServerTransport.h>
 
 #include <memory>
@@ -59,7 +59,7 @@ class TCardServerTransport
   int sendTimeoutMs_ = 0;
   int recvTimeoutMs_ = 0;
   Spin spin_ = Spin::adaptive();
-  const Descriptor interrupt_;
+  Wake interrupt_;
   std::unique_ptr<CardPort> port_;
   bool listening_ = false;
 

@@ -11,8 +11,8 @@
 #include <lanecall/card_port.h>
 #include <lanecall/log_field.h>
 #include <lanecall/polling_server.h>
+#include <lanecall/wake.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <array>
@@ -65,14 +65,12 @@ class PollingServer::Poller
         maker_(std::move(maker)),
         log_(std::move(log)),
         epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         spinner_(options_.spin) {
     if (!epoll_.valid()) fail("epoll_create1");
-    if (!wake_.valid()) fail("eventfd");
     if (options_.card.empty())
       throw std::invalid_argument(
           "no place for devices to attach; give --card unix:/path");
-    watch(wake_.get(), EPOLLIN);
+    watch(wake_.fd(), EPOLLIN);
     for (const std::string& address : options_.card) {
       ports_.push_back(
           std::make_unique<CardPort>(address, log_, options_.maxConnections));
@@ -103,7 +101,7 @@ class PollingServer::Poller
   // Safe in a signal handler.
   void stop() {
     stop_.store(true);
-    wake();
+    wake_.raise();
   }
 
  private:
@@ -245,7 +243,7 @@ class PollingServer::Poller
     if (leads) return true;
     --followers_;
     // The leader may sleep, and this connection has not been asked to ring.
-    wake();
+    wake_.raise();
     return false;
   }
 
@@ -347,11 +345,8 @@ class PollingServer::Poller
                                    sleepUntil().remainingMs());
     if (count < 0 && errno != EINTR) fail("epoll_wait");
     if (!connections_.empty()) spinner_.slept();
-    std::uint64_t wakes;
     for (int i = 0; i < count; ++i)
-      if (events[i].data.fd == wake_.get() &&
-          ::read(wake_.get(), &wakes, sizeof wakes) < 0)
-        fail("read");
+      if (events[i].data.fd == wake_.fd()) wake_.clear();
   }
 
   bool armAll() {
@@ -369,12 +364,6 @@ class PollingServer::Poller
       if (!connection->claimed.load(std::memory_order_acquire))
         earliest = Deadline::earlier(earliest, connection->idleUntil());
     return earliest;
-  }
-
-  void wake() {
-    const std::uint64_t one = 1;
-    // Full means that it is readable already.
-    if (::write(wake_.get(), &one, sizeof one) < 0) return;
   }
 
   void watch(int fd, std::uint32_t events) {
@@ -445,7 +434,7 @@ class PollingServer::Poller
   const ProcessorMaker maker_;
   const std::shared_ptr<spdlog::logger> log_;
   const Descriptor epoll_;
-  const Descriptor wake_;
+  Wake wake_;
   std::vector<std::unique_ptr<CardPort>> ports_;
 
   std::atomic<bool> stop_{false};

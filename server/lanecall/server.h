@@ -15,10 +15,10 @@
 #define LANECALL_SERVER_H
 
 #include <lanecall/buffered.h>
-#include <lanecall/descriptor.h>
 #include <lanecall/limits.h>
 #include <lanecall/listener.h>
 #include <lanecall/spin.h>
+#include <lanecall/wake.h>
 #include <spdlog/logger.h>
 #include <thrift/TProcessor.h>
 
@@ -82,7 +82,7 @@ class Server {
   const ServerOptions options_;
   std::shared_ptr<spdlog::logger> log_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  Descriptor stop_;
+  Wake stop_;
   // Shared with the connections' threads, which may outlive serve().
   std::shared_ptr<Connections> connections_;
   bool outOfResources_ = false;
