@@ -40,7 +40,7 @@ void parseAddress(const std::string& text, Channel& channel) {
   const std::string kind = text.substr(0, colon);
   const std::string rest =
       colon == std::string::npos ? std::string() : text.substr(colon + 1);
-  if (kind == "memory" && rest.empty()) return;
+  if (text == "memory:") return;
   if (kind == "serial") {
     if (rest.empty()) throw std::invalid_argument("use serial:/dev/PORT");
     channel.kind = Kind::kSerial;
