@@ -177,11 +177,11 @@ int CardChannel::poll(short events, int timeoutMs) {
   return ready ? events : 0;
 }
 
-void CardChannel::close() {
+void CardChannel::leave(std::uint32_t error) {
   if (!open_) return;
   open_ = false;
   parts_.admission.reset();
-  parts_.closed();
+  parts_.closed(error);
 }
 
 }  // namespace lanecall

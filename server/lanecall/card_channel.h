@@ -11,6 +11,7 @@
 #include <lanecall/card_memory.h>
 #include <lanecall/card_places.h>
 #include <lanecall/descriptor.h>
+#include <lanecall/device.h>
 #include <lanecall/ring_io.h>
 #include <lanecall/wake.h>
 
@@ -100,8 +101,8 @@ class CardChannel : public RingIo {
     Mapping rx;
     std::uint32_t txBytes;
     std::uint32_t rxBytes;
-    // Called once, from the thread that closes it.
-    std::function<void()> closed;
+    // Called once, from the thread that closes it; error: LANECALL_ERR_*.
+    std::function<void(std::uint32_t error)> closed;
   };
 
   explicit CardChannel(Parts parts);
@@ -115,7 +116,8 @@ class CardChannel : public RingIo {
   int end() const override { return parts_.signals->error(); }
   int poll(short events, int timeoutMs) override;
   void interrupt() override { parts_.signals->interrupt(); }
-  void close() override;
+  void close() override { leave(LANECALL_ERR_NONE); }
+  void refuse() override { leave(LANECALL_ERR_PROTOCOL); }
   bool isOpen() const override { return open_; }
   std::string name() const override { return parts_.name; }
 
@@ -135,6 +137,7 @@ class CardChannel : public RingIo {
   int wake() const { return parts_.signals->wake(); }
 
  private:
+  void leave(std::uint32_t error);
   int prepare(Descriptor& sleeper) const;
   bool is_room_announced(std::uint32_t tail);
   std::uint32_t unannounced() const;

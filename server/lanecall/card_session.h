@@ -121,7 +121,7 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   bool is_fair(std::uint64_t bytes) const;
   void choosePlaces(std::uint64_t id, Channel& channel);
   std::unique_ptr<CardChannel> map(std::uint64_t id, const Channel& channel);
-  void channelClosed(std::uint64_t id);
+  void channelClosed(std::uint64_t id, std::uint32_t error);
   void endChannel(std::uint64_t id, Channel& channel, std::uint32_t error);
   void release(std::uint64_t id);
   void forget(Channels::iterator channel);

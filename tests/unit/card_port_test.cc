@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <thrift/transport/TTransportException.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -23,6 +24,7 @@
 namespace lanecall {
 namespace {
 
+using apache::thrift::transport::TTransportException;
 using test::CardClient;
 using test::CardDevice;
 
@@ -189,6 +191,25 @@ TEST_F(CardPortTest, OurEndIsToldAndItsPlaceKeptUntilClose) {
   const std::uint64_t third = device.offer();
   device.send(device.placeFrame(third));
   EXPECT_EQ(device.expect(LANECALL_CARD_PLACED, third).placed.index, 0u);
+}
+
+TEST_F(CardPortTest, AnImpossibleIndexIsABreachOfTheProtocol) {
+  for (bool reading : {true, false}) {
+    device = CardDevice(path);
+    open();
+    lanecall_index_page& words = client->words();
+    lanecall_put32(reading ? &words.tx_producer.head : &words.rx_consumer.tail,
+                   0x40000000);
+    CardTransport transport(std::move(channel));
+    std::uint8_t byte = 0;
+    if (reading)
+      EXPECT_THROW(transport.read(&byte, 1), TTransportException);
+    else
+      EXPECT_THROW((transport.write(&byte, 1), transport.flush()),
+                   TTransportException);
+    EXPECT_EQ(device.expect(LANECALL_CARD_END, device.lastId()).error,
+              unsigned{LANECALL_ERR_PROTOCOL});
+  }
 }
 
 TEST_F(CardPortTest, APlaceIsKeptWhileSomebodyUsesIt) {

@@ -168,8 +168,9 @@ class PollingServerTest : public ::testing::Test {
   }
 
   // Until the server has ended this channel.
-  void expectEnd(const Client& client) {
-    device->expect(LANECALL_CARD_END, client.id);
+  void expectEnd(const Client& client,
+                 std::uint32_t error = LANECALL_ERR_NONE) {
+    EXPECT_EQ(device->expect(LANECALL_CARD_END, client.id).error, error);
   }
 
   void blockEcho() {
@@ -420,7 +421,7 @@ TEST_F(PollingServerTest, AnImpossibleIndexEndsOnlyItsChannel) {
   hostile->edu.ping();
   lanecall_put32(&hostile->end.words().tx_producer.head, 0x40000000);
   hostile->end.notify();
-  expectEnd(*hostile);
+  expectEnd(*hostile, LANECALL_ERR_PROTOCOL);
   good->edu.ping();
 }
 
@@ -430,7 +431,7 @@ TEST_F(PollingServerTest, AnImpossibleIndexOfTheAnswerEndsOnlyItsChannel) {
   auto hostile = open();
   lanecall_put32(&hostile->end.words().rx_consumer.tail, 0x40000000);
   hostile->edu.send_ping();
-  expectEnd(*hostile);
+  expectEnd(*hostile, LANECALL_ERR_PROTOCOL);
   good->edu.ping();
 }
 
@@ -525,7 +526,7 @@ TEST_F(PollingServerTest, BusyChannelsAreServedInTurn) {
   std::string answer;
   gate->edu.echo(answer, "go");
   full.wait();
-  stop();  // its handlers use what ends with this function
+  stop();             // its handlers use what ends with this function
   window.pop_back();  // the gate's
   const int mean = kPings / 5;
   EXPECT_GE(*std::min_element(window.begin(), window.end()), mean / 3);
