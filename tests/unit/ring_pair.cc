@@ -50,6 +50,7 @@ class RingPairEnd : public RingIo {
   Ring& incoming() override { return incoming_; }
   void notify() override { tell(other()); }
   int end() const override {
+    if (side_ == RingPair::kClient && pair_.onLook) pair_.onLook();
     const int end = pair_.ends_[side_];
     lanecall_rmb();
     return end;

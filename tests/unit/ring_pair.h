@@ -38,6 +38,8 @@ class RingPair {
   std::atomic<int> nextPoll = 0;  // of the client, if not 0
   // Called in each poll() of the client, before it sleeps.
   std::function<void()> onPoll;
+  // Called in each look of the client.
+  std::function<void()> onLook;
 
   // How often each side refused what the other did, was told, and slept.
   std::atomic<int> refused[2] = {0, 0};

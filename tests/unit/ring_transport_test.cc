@@ -647,6 +647,42 @@ TEST_F(RingTest, ATrickleDoesNotStretchAReceiveDeadline) {
   });
 }
 
+// The same where each look finds what it looks for.
+TEST_F(RingTest, AQuickTrickleDoesNotStretchTheSendTimeout) {
+  client->setSendTimeout(20);
+  pair->onLook = [&] {
+    std::uint32_t tail = pair->words().tx_consumer.tail;
+    if (tail != pair->words().tx_producer.head)
+      pair->words().tx_consumer.tail = tail + 1;
+  };
+  thrown(TTransportException::TIMED_OUT,
+         [&] { send(*client, someText(60'000'000)); });
+  EXPECT_FALSE(client->isOpen());
+}
+
+TEST_F(RingTest, AQuickTrickleDoesNotStretchAReceiveDeadline) {
+  client->setReceiveDeadline(Deadline::in(20));
+  const Deadline far = Deadline::in(5000);
+  thrown(TTransportException::TIMED_OUT, [&] {
+    while (!far.passed()) {
+      send(*server, "x");
+      readSome(*client, 1);
+    }
+  });
+  EXPECT_FALSE(client->isOpen());
+}
+
+TEST_F(RingFrames, AHeaderInPiecesHasOneReceiveTimeout) {
+  client->setSpin(Spin::never());
+  client->setRecvTimeout(60);
+  server->setFraming(Framing::kBuffered);
+  pair->onPoll = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(40));
+    send(*server, std::string(1, '\0'));
+  };
+  thrown(TTransportException::TIMED_OUT, [&] { readSome(*client, 1); });
+}
+
 TEST_F(RingTest, EachMessageHasTheWholeSendTimeout) {
   client->setSpin(Spin::never());
   client->setSendTimeout(200);

@@ -20,6 +20,11 @@ constexpr std::uint64_t kTrust = 16;
 // Memory on the heap that a message made larger than this is freed with it.
 constexpr std::uint32_t kKeptBytes = 1 << 20;
 
+// A deadline is looked at once in so many times that bytes, or room, were there
+// without a wait: a side that moves one just in time each time must not stretch
+// it, and reading the clock each time would cost the others.
+constexpr std::uint32_t kChecksEvery = 64;
+
 // Before a frame: its size, big-endian.
 constexpr std::uint32_t kFrameHeader = 4;
 
@@ -65,6 +70,7 @@ void RingTransport::detach() {
   gathered_.reset();
   gatheredRoom_ = 0;
   frame_.clear();
+  readDeadline_.reset();
   sendDeadline_.reset();
   resetConsumedMessageSize();
 }
@@ -110,6 +116,11 @@ void RingTransport::fail(Type type, const char* action, int error) const {
   throw Exception(type, explain(io_->name(), action, error, peer_));
 }
 
+void RingTransport::failLate(const char* action) {
+  close();
+  fail(Exception::TIMED_OUT, action, ETIMEDOUT);
+}
+
 // Until over() says so. arm() asks the other side to tell; the deadline is only
 // made when the wait is not short, since that reads the clock.
 template <typename Over, typename Arm, typename MakeDeadline>
@@ -125,10 +136,7 @@ void RingTransport::wait(Spinner& spinner, short events, const char* action,
   bool slept = false;
   if (!spinner.spin(stop, [&] { return deadline.passed(); })) {
     do {
-      if (deadline.passed()) {
-        close();
-        fail(Exception::TIMED_OUT, action, ETIMEDOUT);
-      }
+      if (deadline.passed()) failLate(action);
       arm();
       if (stop()) break;
       slept = true;
@@ -216,21 +224,30 @@ void RingTransport::show(std::uint64_t most) {
   rBound_ += std::min<std::uint64_t>(unseen, most);
 }
 
+// Of the read that is under way, from its first wait on.
+Deadline RingTransport::readDeadline() {
+  if (!readDeadline_) readDeadline_ = Deadline::in(recvTimeoutMs_);
+  return Deadline::earlier(*readDeadline_, receiveDeadline_);
+}
+
+void RingTransport::checkReceiveDeadline() {
+  if (++sights_ % kChecksEvery == 0 && receiveDeadline_.passed())
+    failLate("read");
+}
+
 void RingTransport::awaitBytes() {
   release();
   wait(
       readSpinner_, POLLIN, "read", [this] { return isMoreThere(); },
       [this] { lanecall_ring_arm(&in_->core); },
-      [this] {
-        return Deadline::earlier(Deadline::in(recvTimeoutMs_),
-                                 receiveDeadline_);
-      });
+      [this] { return readDeadline(); });
 }
 
 // When nothing is readable: waits until something is; false at the end.
 bool RingTransport::see(std::uint64_t most) {
   if (!in_) fail(Exception::NOT_OPEN, "read", ENOTCONN);
   leaveGathered();
+  checkReceiveDeadline();
   if (consumed() >= in_->core.size / 2) release();
   if (!isMoreThere()) awaitBytes();
   show(most);
@@ -241,6 +258,7 @@ bool RingTransport::see(std::uint64_t most) {
 
 // The same for bytes of a message, which are counted.
 bool RingTransport::fill() {
+  readDeadline_.reset();
   if (framing_ == Framing::kFramed && frameLeft_ == 0 && !beginFrame())
     return false;
   const std::uint64_t most = allowance();
@@ -403,15 +421,20 @@ bool RingTransport::isRoomThere(std::uint32_t least) {
   return space >= least;
 }
 
+// Of the message that is being sent, from its first wait on.
+const Deadline& RingTransport::sendDeadline() {
+  if (!sendDeadline_) sendDeadline_ = Deadline::in(sendTimeoutMs_);
+  return *sendDeadline_;
+}
+
 void RingTransport::awaitRoom(std::uint32_t least) {
+  if (++shortages_ % kChecksEvery == 0 && sendDeadline().passed())
+    failLate("write");
   if (isRoomThere(least)) return;
   wait(
       writeSpinner_, POLLOUT, "write", [&] { return isRoomThere(least); },
       [&] { lanecall_ring_arm_space(&out_->core, least); },
-      [this] {
-        if (!sendDeadline_) sendDeadline_ = Deadline::in(sendTimeoutMs_);
-        return *sendDeadline_;
-      });
+      [this] { return sendDeadline(); });
 }
 
 // Of a ring that holds only a few, so that the other side has some to read

@@ -9,6 +9,9 @@
 // there), and as buffered.h's transports: the budget is per message, memory
 // follows bytes that have come, close() drops what was not flushed. Beyond
 // that:
+// - The send timeout begins when a message has to wait for the first time. A
+//   message that streams while the other side is as quick as this one has no
+//   clock read for it.
 // - TBufferBase's windows are spans of the rings, so that its inline fast paths
 //   work on the rings, and so does generated code that is a template over this
 //   class.
@@ -173,7 +176,9 @@ class RingTransport
   void show(std::uint64_t most);
   __s64 lookForBytes();
   bool isMoreThere();
+  Deadline readDeadline();
   void awaitBytes();
+  void checkReceiveDeadline();
   bool beginFrame();
   const std::uint8_t* gather(std::uint32_t size);
   void growGathered(std::uint32_t room);
@@ -189,6 +194,7 @@ class RingTransport
   std::uint32_t piece() const;
   std::uint32_t frameRoom() const;
   bool isRoomThere(std::uint32_t least);
+  const Deadline& sendDeadline();
   void awaitRoom(std::uint32_t least);
   void openWindow();
   void publish();
@@ -205,6 +211,7 @@ class RingTransport
   void wait(Spinner& spinner, short events, const char* action, Over over,
             Arm arm, MakeDeadline makeDeadline);
   [[noreturn]] void fail(Type type, const char* action, int error) const;
+  [[noreturn]] void failLate(const char* action);
   int refuse();
 
   const std::unique_ptr<RingIo> io_;
@@ -220,7 +227,9 @@ class RingTransport
   RingIo::Ring* in_ = nullptr;  // null while there are no rings
   std::uint8_t* readAt_ = nullptr;
   Spinner readSpinner_;
-  int end_ = 0;  // when the ring was looked at last
+  std::optional<Deadline> readDeadline_;  // once a read had to wait
+  std::uint32_t sights_ = 0;  // of bytes; only counted to space out checks
+  int end_ = 0;               // when the ring was looked at last
   // Bytes of this message that were seen, or, in frames, announced. A 64-bit
   // count of bytes does not wrap.
   std::uint64_t received_ = 0;
@@ -235,6 +244,7 @@ class RingTransport
   Spinner writeSpinner_;
   std::uint64_t sent_ = 0;  // bytes of this message that were published
   std::optional<Deadline> sendDeadline_;  // once a message had to wait
+  std::uint32_t shortages_ = 0;  // of room; only counted to space out checks
   bool frameInRing_ = false;
   std::vector<std::uint8_t> frame_;  // one that did not fit, else empty
 };
