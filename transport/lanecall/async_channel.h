@@ -157,7 +157,7 @@ class AsyncChannel : public apache::thrift::async::TAsyncChannel {
 
   // How a turn waits for replies before it leaves that to the loop; never by
   // default on a socket. A turn is over after 200 us, whatever this says.
-  void setSpin(Spin spin) { spinner_ = Spinner(spin); }
+  void setSpin(Spin spin);
 
   std::string name() const { return io_->name(); }
 
@@ -172,61 +172,70 @@ class AsyncChannel : public apache::thrift::async::TAsyncChannel {
     AsyncError error;  // of call 0: none
   };
 
-  static void onEvent(int, short, void* self);
+  // What spinning came to.
+  enum class Spun { kReady, kTurnOver, kGaveUp };
 
   // ---- Calls ---------------------------------------------------------------
   void issue(const VoidCallback& cob, Buffer* request, Buffer* reply);
-  std::optional<AsyncError> whyNot(std::size_t bytes) const;
-  void end(std::uint64_t id, Type type, const std::string& why);
+  [[noreturn]] void refuse() const;
+  std::optional<AsyncError> whyNot(const Buffer* request,
+                                   std::size_t bytes) const;
+  void end(CallId id, Type type, const std::string& why);
   void fail(AsyncCall call, Type type, const std::string& why);
-  void failAll(Type type, const std::string& why);
   void run(Ended ended);
-  void call(const AsyncCall& ended);
+  static void call(const AsyncCall& ended);
 
   // ---- The connection ------------------------------------------------------
-  void proceed();
-  void connected();
-  void endConnection(State state, Type type, const std::string& why);
+  void connectSome();
+  void cannotConnect(int error);
   void breakConnection(int error, const char* action);
+  void endConnection(State state, Type type, const std::string& why);
 
   // ---- A turn of the loop --------------------------------------------------
+  // alive: *alive_, which outlives this.
+  static void onEvent(int, short, void* self);
+  static void onTimer(int, short, void* self);
+  void needTurn();
   void turn();
-  void connectSome();
-  void exchange(const std::shared_ptr<bool>& alive);
   void expire();
-  void runEnded(const std::shared_ptr<bool>& alive);
-  void endOneways();
-  bool deliverSome(const std::shared_ptr<bool>& alive, int* most);
-  bool deliver(std::span<const std::uint8_t> message);
-  bool receive();
-  bool isMoreThere();
-  bool spinForMore();
+  bool runEnded(const bool& alive);
+  bool exchange(const bool& alive);
   void send();
-  void settle();
+  bool deliverSome(const bool& alive, int* replies, std::size_t* bytes);
+  void deliver(std::span<const std::uint8_t> message);
+  int whyImpossible() const;
+  __s64 look(int* end);
+  bool receive(std::size_t* most);
+  bool isMoreThere();
+  Spun spinForMore(std::optional<Time>* turnEnd);
+  void rest(bool isMore);
+  bool armMore(bool isStuck);
   void watch(short events);
   void armTimer();
-  void needTurn();
 
-  event_base* const loop_;
   const std::unique_ptr<RingIo> io_;
   const std::function<int()> descriptor_;
   const Peer peer_;
-  const Limits limits_;
+  const Protocol protocol_;
+  const int messageBytes_;
   const int connectTimeoutMs_;
   int timeoutMs_;
   std::size_t queueBytes_ = kQueueBytes;
   Spinner spinner_;
+  bool spins_;
 
   State state_ = State::kClosed;
-  AsyncError whyEnded_;   // in kEnded
+  std::string whyEnded_;
   bool closing_ = false;  // calls are refused
   bool turning_ = false;  // inside turn()
-  bool slept_ = false;    // the wait for replies went on in the loop
   Time connectDeadline_ = Time::max();
-  Time armed_ = Time::max();  // of timer_
+  Time armed_ = Time::max();  // when timer_ comes
+  // Of the wait for replies that is under way:
+  std::optional<Time> waiting_;  // when spinning began
+  bool slept_ = false;           // it was left to the loop
 
   AsyncCalls calls_;
-  std::deque<std::uint64_t> oneways_;  // that may not be in the ring yet
+  std::deque<CallId> oneways_;  // that may not be in the ring yet
   std::deque<Ended> ended_;
   AsyncError lastError_;
   AsyncInbox inbox_;

@@ -46,8 +46,10 @@ class AsyncOutbox {
   int push(std::size_t most);
 
   // Whether the other side has to take bytes before more can be done here.
-  bool isStuck() const;
-  // Asks to be told when it has; whether it has already. For isStuck().
+  bool isStuck();
+  // The same, and now there is room: push() again.
+  bool canGoOn();
+  // Asks to be told when there is; whether there is already. For isStuck().
   bool armRoom();
 
   // The messages of calls up to this one are in the ring.

@@ -11,25 +11,37 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace lanecall {
 
 class AsyncScanner {
  public:
+  struct NoMessage : std::runtime_error {
+    using std::runtime_error::runtime_error;
+  };
+
   // Of limits it keeps depth.
   AsyncScanner(Protocol protocol, const Limits& limits);
 
   // What has come of a message, from its first byte, in memory that may have
   // moved since: its length, or none if the end is not there yet. After a
-  // length the next message is begun. Throws TTransportException
-  // CORRUPTED_DATA, whose text is a reason only, for what is no message.
+  // length the next message is begun. Throws NoMessage, whose text is a reason
+  // only.
   std::optional<std::size_t> scan(const std::uint8_t* data, std::size_t size);
 
-  // How long the message is at least, by what was seen.
+  // How long the message is at least, by what was seen. 64 bits hold it: what
+  // one length says is less than 2^35.
   std::size_t atLeast() const { return at_; }
 
   void restart();
+
+  // The name in a message's head, or its beginning, to speak of it; empty if
+  // there is none.
+  static std::string nameOf(Protocol protocol, const std::uint8_t* data,
+                            std::size_t size);
 
  private:
   // A struct, or a container, that has begun and not ended.
@@ -74,6 +86,8 @@ class AsyncScanner {
   std::size_t size_ = 0;
   std::size_t at_ = 0;  // may be beyond size_
   bool begun_ = false;  // the head was seen
+  std::size_t nameAt_ = 0;
+  std::size_t nameBytes_ = 0;
   std::vector<Level> levels_;
 };
 
