@@ -5,7 +5,7 @@
 //   NAME=KIND:ADDRESS[,option=value...]
 //
 //   pcie:/dev/lanecall0   mode=mapped|rw|auto, spin=never|always|adaptive|US,
-//                         ring=BYTES (of both; 0: what suits the message)
+//                         ring=BYTES (of both; 0: what suits the test)
 //   tcp:HOST:PORT
 //   unix:/path
 //   serial:/dev/PORT      ports=N; %d in the address is the client's number.

@@ -15,6 +15,7 @@
 #include <system_error>
 
 #include "calls.h"
+#include "cob_calls.h"
 #include "memory_client.h"
 #include "unbudgeted.h"
 
@@ -24,9 +25,15 @@ namespace {
 using namespace apache::thrift::transport;
 using apache::thrift::protocol::TBinaryProtocolT;
 
-// For connecting, and for each send and receive; a serial port has no such
-// bound.
-constexpr int kTimeoutMs = 10'000;
+// A message of more than a MiB streams; it does that best through rings of this
+// size, and better than through any size on the way up to its own.
+constexpr std::uint32_t kStreamedBytes = 1 << 20;
+constexpr std::uint32_t kStreamRingBytes = 512 << 10;
+
+std::uint32_t ringBytes(const Channel& channel, const Test& test) {
+  if (channel.ringBytes > 0) return channel.ringBytes;
+  return test.bytes > kStreamedBytes ? kStreamRingBytes : 0;
+}
 
 // The same code for all: client and protocol compiled for the transport.
 template <typename Transport>
@@ -45,8 +52,8 @@ std::unique_ptr<Connection> callOver(std::shared_ptr<Transport> transport,
 std::unique_ptr<Connection> onDevice(const Channel& channel, const Test& test,
                                      int number) {
   auto transport = std::make_shared<TPcieTransport>(
-      channel.address, Limits{}.configuration(), channel.ringBytes,
-      channel.ringBytes);
+      channel.address, Limits{}.configuration(), ringBytes(channel, test),
+      ringBytes(channel, test));
   transport->setConnTimeout(kTimeoutMs);
   transport->setRecvTimeout(kTimeoutMs);
   transport->setSendTimeout(kTimeoutMs);
@@ -103,6 +110,7 @@ std::unique_ptr<Connection> onStream(std::shared_ptr<TTransport> stream,
 
 std::unique_ptr<Connection> connect(const Channel& channel, const Test& test,
                                     int number) {
+  if (test.isAsynchronous) return callAsynchronously(channel);
   switch (channel.kind) {
     case Channel::Kind::kPcie:
       return onDevice(channel, test, number);

@@ -42,7 +42,11 @@ class Connection {
   virtual void run(const Span& span, int outstanding, Latencies& latencies) = 0;
 };
 
-// Connects; blocks for 10 seconds at most. number: the client's, from 0.
+// Milliseconds for connecting, and for each send and receive; a serial port has
+// no such bound.
+constexpr int kTimeoutMs = 10'000;
+
+// Connects; blocks for kTimeoutMs at most. number: the client's, from 0.
 std::unique_ptr<Connection> connect(const Channel& channel, const Test& test,
                                     int number);
 

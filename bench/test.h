@@ -13,10 +13,12 @@ namespace lanecall::bench {
 struct Test {
   std::string name;
   std::uint32_t bytes = 0;  // of the binary; 0: ping()
+  bool isAsynchronous = false;
 };
 
-// "ping", "reflect_64", "reflect_4k", "reflect_1m", any size from 64 bytes to
-// 32 MiB; std::invalid_argument otherwise.
+// "ping", "ping_cob" (by the asynchronous client), "reflect_64", "reflect_4k",
+// "reflect_1m", any size from 64 bytes to 32 MiB; std::invalid_argument
+// otherwise.
 Test parseTest(const std::string& name);
 
 }  // namespace lanecall::bench

@@ -172,6 +172,24 @@ TEST_F(BenchControl, KeepsSoManyCallsOnTheirWay) {
   EXPECT_EQ(handler->pings, answer["calls"].get<int>() + 3);  // to warm up
 }
 
+TEST_F(BenchControl, AsynchronousClientsKeepCallsOnTheirWayToo) {
+  serve();
+  for (const char* channel : {"unix", "tcp"})
+    for (int outstanding : {1, 64}) {
+      handler->pings = 0;
+      const json answer = ask({{"channel", channel},
+                               {"test", "ping_cob"},
+                               {"outstanding", outstanding},
+                               {"minimum_calls", 1000}});
+      ASSERT_FALSE(answer.contains("error")) << answer;
+      EXPECT_GE(answer["calls"], 1000);
+      EXPECT_LE(answer["calls"], 1000 + outstanding);
+      EXPECT_EQ(handler->pings, answer["calls"].get<int>() + 3);
+    }
+  const json memory = ask({{"channel", "memory"}, {"test", "ping_cob"}});
+  EXPECT_TRUE(memory.contains("error")) << memory;
+}
+
 TEST_F(BenchControl, NoticesAServerThatChangesBytes) {
   handler->flipped = 1;
   serve();
@@ -193,14 +211,20 @@ TEST_F(BenchControl, SaysWhatFailedAndGoesOn) {
 }
 
 // In a slice of several clients, too, whose others go on.
-TEST_F(BenchControl, AServerThatGoesAwayEndsTheSlice) {
+class BenchControlEnd : public BenchControl,
+                        public ::testing::WithParamInterface<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Of, BenchControlEnd,
+                         ::testing::Values("ping", "ping_cob"));
+
+TEST_P(BenchControlEnd, AServerThatGoesAwayEndsTheSlice) {
   serve();
   std::thread killer([this] {
     while (handler->pings < 1000) std::this_thread::yield();
     stop();
   });
   const json answer = ask({{"channel", "unix"},
-                           {"test", "ping"},
+                           {"test", GetParam()},
                            {"clients", 4},
                            {"minimum_calls", 10'000'000}});
   killer.join();
