@@ -423,6 +423,8 @@ TEST_F(PollingServerTest, AnImpossibleIndexEndsOnlyItsChannel) {
   hostile->end.notify();
   expectEnd(*hostile, LANECALL_ERR_PROTOCOL);
   good->edu.ping();
+  EXPECT_TRUE(stop());
+  EXPECT_EQ(log->count("read: Protocol error"), 1);
 }
 
 TEST_F(PollingServerTest, AnImpossibleIndexOfTheAnswerEndsOnlyItsChannel) {
