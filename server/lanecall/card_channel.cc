@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
 #include <lanecall/card_channel.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -18,12 +17,6 @@ constexpr char kEventfd[] = "anon_inode:[eventfd]";
   throw std::system_error(errno, std::generic_category(), what);
 }
 
-// Adds one to an eventfd. One that is full, and so readable, is as good.
-void raise(int fd) {
-  const std::uint64_t one = 1;
-  if (::write(fd, &one, sizeof one) < 0) return;
-}
-
 int watchEdge(int epoll, int fd) {
   epoll_event event{};
   event.events = EPOLLIN | EPOLLET;
@@ -40,20 +33,20 @@ int watchLevel(int epoll, int fd) {
 
 // ---- CardChannelSignals
 
-CardChannelSignals::CardChannelSignals(Descriptor doorbell,
-                                       Descriptor interrupt)
-    : doorbell_(std::move(doorbell)), interrupt_(std::move(interrupt)) {}
+CardChannelSignals::CardChannelSignals(
+    Descriptor doorbell, Descriptor interrupt,
+    std::shared_ptr<const Interrupter> interrupter)
+    : doorbell_(std::move(doorbell)),
+      interrupt_(std::move(interrupt)),
+      interrupter_(std::move(interrupter)) {}
 
-// Anything else could block whoever writes to it, or never become readable.
+// Anything else could not be raised, or never become readable.
 std::string CardChannelSignals::refusal(int fd) {
   std::array<char, sizeof kEventfd> target{};
   std::string link = "/proc/self/fd/" + std::to_string(fd);
   ssize_t length = ::readlink(link.c_str(), target.data(), target.size());
   if (length < 0) return link + " cannot be read; mount /proc";
   if (std::string(target.data(), length) != kEventfd) return "is no eventfd";
-  int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-    return "cannot be made non-blocking";
   return {};
 }
 
@@ -68,7 +61,9 @@ void CardChannelSignals::interrupt() {
   wake_.raise();
 }
 
-void CardChannelSignals::tell() { raise(interrupt_.get()); }
+void CardChannelSignals::tell() {
+  if (!interrupter_->raise(interrupt_.get())) end(kInterruptLost);
+}
 
 // ---- CardModeration
 

@@ -12,10 +12,12 @@
 #include <lanecall/card_places.h>
 #include <lanecall/descriptor.h>
 #include <lanecall/device.h>
+#include <lanecall/interrupter.h>
 #include <lanecall/ring_io.h>
 #include <lanecall/wake.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,7 +31,8 @@ namespace lanecall {
 class CardChannelSignals {
  public:
   // doorbell and interrupt are the device's eventfds. Throws std::system_error.
-  CardChannelSignals(Descriptor doorbell, Descriptor interrupt);
+  CardChannelSignals(Descriptor doorbell, Descriptor interrupt,
+                     std::shared_ptr<const Interrupter> interrupter);
 
   // Why a descriptor is no eventfd that we can use; empty if it is.
   static std::string refusal(int fd);
@@ -43,16 +46,21 @@ class CardChannelSignals {
     return interrupted_.load(std::memory_order_acquire);
   }
 
-  // Raises the channel's interrupt.
+  // Raises the channel's interrupt. Never blocks, whatever the device does to
+  // the eventfd. A channel whose interrupt is lost has ended.
   void tell();
+  bool isInterruptLost() const { return error() == kInterruptLost; }
 
   int doorbell() const { return doorbell_.get(); }
   // Readable from the end or interrupt() on.
   int wake() const { return wake_.fd(); }
 
  private:
+  static constexpr int kInterruptLost = -ENOBUFS;
+
   const Descriptor doorbell_;
   const Descriptor interrupt_;
+  const std::shared_ptr<const Interrupter> interrupter_;
   Wake wake_;
   std::atomic<int> error_{0};
   std::atomic<bool> interrupted_{false};

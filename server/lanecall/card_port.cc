@@ -2,6 +2,7 @@
 #include <lanecall/card_port.h>
 #include <lanecall/card_session.h>
 #include <lanecall/event_loop.h>
+#include <lanecall/interrupter.h>
 #include <lanecall/listener.h>
 #include <lanecall/log_field.h>
 #include <lanecall/wake.h>
@@ -103,6 +104,10 @@ class CardPort::Impl final : public CardSessionHost {
   // ---- CardSessionHost
 
   EventLoop& loop() override { return loop_; }
+
+  std::shared_ptr<const Interrupter> interrupter() override {
+    return interrupter_;
+  }
 
   std::shared_ptr<CardPlaces> placesOf(dev_t device, ino_t inode,
                                        std::uint64_t bytes) override {
@@ -220,6 +225,9 @@ class CardPort::Impl final : public CardSessionHost {
   // Channels that are or will be served; they may outlive the port.
   const std::shared_ptr<std::atomic<int>> live_ =
       std::make_shared<std::atomic<int>>(0);
+  // Channels may outlive the port.
+  const std::shared_ptr<const Interrupter> interrupter_ =
+      std::make_shared<const Interrupter>();
   Wake waiting_;
   const Descriptor pause_;
 

@@ -261,7 +261,8 @@ void CardSession::takeOffer(const Frame& frame, Descriptors descriptors,
   channel.number = le32toh(frame.offer.number);
   try {
     channel.signals = std::make_shared<CardChannelSignals>(
-        std::move(descriptors[0]), std::move(descriptors[1]));
+        std::move(descriptors[0]), std::move(descriptors[1]),
+        host_.interrupter());
   } catch (const std::system_error&) {
     return decline(id, kNoDescriptors);
   }
@@ -431,7 +432,9 @@ void CardSession::channelClosed(std::uint64_t id, std::uint32_t error) {
   auto found = offered_.find(id);
   if (found == offered_.end()) return;
   if (found->second.draining) return release(id);
-  endChannel(id, found->second, error);
+  endChannel(id, found->second,
+             found->second.signals->isInterruptLost() ? LANECALL_ERR_RESOURCES
+                                                      : error);
 }
 
 // What was published stays readable until CLOSE.

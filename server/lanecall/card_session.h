@@ -21,6 +21,7 @@
 #include <lanecall/card_places.h>
 #include <lanecall/descriptor.h>
 #include <lanecall/event_loop.h>
+#include <lanecall/interrupter.h>
 #include <sys/types.h>
 
 #include <array>
@@ -40,6 +41,7 @@ class CardSession;
 class CardSessionHost {
  public:
   virtual EventLoop& loop() = 0;
+  virtual std::shared_ptr<const Interrupter> interrupter() = 0;
   // Places of one card memory, named by its inode: one book for all sessions,
   // since threads may still write into rings of a session that has ended.
   virtual std::shared_ptr<CardPlaces> placesOf(dev_t device, ino_t inode,

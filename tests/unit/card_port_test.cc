@@ -12,10 +12,12 @@
 #include <sys/resource.h>
 #include <thrift/transport/TTransportException.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <stdexcept>
 #include <string>
 
@@ -29,6 +31,9 @@ using test::CardClient;
 using test::CardDevice;
 
 constexpr int kPatienceMs = 60'000;
+
+// As far as an eventfd can be written.
+constexpr eventfd_t kFullEventfd = ~eventfd_t{0} - 1;
 
 class CardPortTest : public ::testing::Test {
  protected:
@@ -478,6 +483,22 @@ TEST_F(CardPortTest, InterruptsComeAtOnceWithoutModeration) {
   lanecall_ring_arm(&client->incoming().core);
   put(*channel, "x");
   EXPECT_EQ(client->interrupts(), 1);
+}
+
+TEST_F(CardPortTest, AnInterruptThatIsFullAndBlocksStopsNobody) {
+  open();
+  lanecall_ring_arm(&client->incoming().core);
+  const int interrupt = device.interrupt.get();
+  ASSERT_EQ(::fcntl(interrupt, F_SETFL, 0), 0);
+  ASSERT_EQ(::eventfd_write(interrupt, kFullEventfd), 0);
+  auto told = std::async(std::launch::async, [&] { put(*channel, "x"); });
+  EXPECT_EQ(told.wait_for(std::chrono::milliseconds(kPatienceMs)),
+            std::future_status::ready)
+      << "blocked";
+  eventfd_t count;
+  ASSERT_EQ(::eventfd_read(interrupt, &count), 0);  // so that the test ends
+  told.get();
+  EXPECT_EQ(get(*client), "x");
 }
 
 class ModerationTest : public CardPortTest {
