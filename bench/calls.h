@@ -3,8 +3,9 @@
 // The loops that are timed, as templates over the client: what is measured is
 // code that the compiler saw through, for every kind of channel.
 //
-// A Client has what Thrift generates for service Edu: ping(), send_ping(),
-// recv_ping(), reflect(). It is taken as it is, not by its virtual functions.
+// A Client is AwaitingClient below or something like it: it has what Thrift
+// generates for service Edu: ping(), send_ping(), recv_ping(), reflect(); and
+// awaitAnswer(), which returns when an answer has begun to come.
 #ifndef LANECALL_BENCH_CALLS_H
 #define LANECALL_BENCH_CALLS_H
 
@@ -18,11 +19,22 @@
 
 namespace lanecall::bench {
 
+// A generated client that can wait for an answer without reading it.
+template <typename Client>
+class AwaitingClient : public Client {
+ public:
+  using Client::Client;
+
+  void awaitAnswer() { this->getInputProtocol()->getTransport()->peek(); }
+};
+
+// The functions of a Client are called as they are, not as virtual ones.
 template <typename Client>
 class Calls : public Connection {
  public:
   Calls(std::unique_ptr<Client> client, const Test& test, int number)
       : client_(std::move(client)),
+        stage_(test.stage),
         payload_(test.bytes, static_cast<std::uint64_t>(number)),
         reflects_(test.bytes > 0) {}
 
@@ -40,6 +52,7 @@ class Calls : public Connection {
   void run(const Span& span, int outstanding, Latencies& latencies) override {
     if (outstanding > 1)
       return pipeline(span, static_cast<std::size_t>(outstanding), latencies);
+    if (stage_ != Stage::kWhole) return repeatStage(span, latencies);
     if (!reflects_)
       return repeat(span, latencies, [this] { client_->Client::ping(); });
     repeat(span, latencies, [this] {
@@ -57,6 +70,23 @@ class Calls : public Connection {
       const std::int64_t now = nowNs();
       latencies.add(now - before);
       before = now;
+      if (span.isOver(now, latencies.count())) break;
+    }
+  }
+
+  // Whole pings, timed in part; each looks at the clock four times.
+  void repeatStage(const Span& span, Latencies& latencies) {
+    while (latencies.room() > 0) {
+      const std::int64_t start = nowNs();
+      client_->Client::send_ping();
+      const std::int64_t sent = nowNs();
+      client_->Client::awaitAnswer();
+      const std::int64_t begun = nowNs();
+      client_->Client::recv_ping();
+      const std::int64_t now = nowNs();
+      latencies.add(stage_ == Stage::kSend   ? sent - start
+                    : stage_ == Stage::kWait ? begun - sent
+                                             : now - begun);
       if (span.isOver(now, latencies.count())) break;
     }
   }
@@ -87,6 +117,7 @@ class Calls : public Connection {
   }
 
   const std::unique_ptr<Client> client_;
+  const Stage stage_;
   Payload payload_;
   const bool reflects_;
 };

@@ -40,7 +40,7 @@ template <typename Transport>
 std::unique_ptr<Connection> callOver(std::shared_ptr<Transport> transport,
                                      const Test& test, int number) {
   using Protocol = TBinaryProtocolT<Transport>;
-  using Client = edu::EduClientT<Protocol>;
+  using Client = AwaitingClient<edu::EduClientT<Protocol>>;
   const Limits limits;
   auto protocol =
       std::make_shared<Protocol>(std::move(transport), limits.stringBytes,

@@ -27,19 +27,17 @@ class MemoryClient {
 
   void ping() {
     send_ping();
+    awaitAnswer();
     recv_ping();
   }
 
-  void send_ping() {
-    client_.send_ping();
-    processor_.process(requests_, answers_, nullptr);
-  }
-
+  void send_ping() { client_.send_ping(); }
+  void awaitAnswer() { processor_.process(requests_, answers_, nullptr); }
   void recv_ping() { client_.recv_ping(); }
 
   void reflect(std::string& answer, const std::string& bytes) {
     client_.send_reflect(bytes);
-    processor_.process(requests_, answers_, nullptr);
+    awaitAnswer();
     client_.recv_reflect(answer);
   }
 

@@ -48,6 +48,11 @@ void checkSlice(const Channel& channel, const Slice& slice) {
     throw std::invalid_argument(
         "reflect: several on their way at a time could fill both directions, "
         "and neither side would go on; use ping");
+  if (slice.outstanding > 1 && slice.test.stage != Stage::kWhole)
+    throw std::invalid_argument(
+        slice.test.name +
+        ": stages are of one call at a time; use outstanding "
+        "1");
   if (slice.outstanding > 1 && channel.kind == Channel::Kind::kMemory)
     throw std::invalid_argument(
         "a channel of kind memory answers each call at once; use outstanding "

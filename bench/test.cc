@@ -31,15 +31,18 @@ Test parseTest(const std::string& name) {
   constexpr std::string_view kReflect = "reflect_";
   if (name == "ping") return {name};
   if (name == "ping_cob") return {name, 0, true};
+  if (name == "ping_send") return {name, 0, false, Stage::kSend};
+  if (name == "ping_wait") return {name, 0, false, Stage::kWait};
+  if (name == "ping_receive") return {name, 0, false, Stage::kReceive};
   if (name.starts_with(kReflect)) {
     const std::uint32_t bytes =
         parseSize(std::string_view(name).substr(kReflect.size()));
     if (bytes >= Payload::kLeastBytes) return {name, bytes};
   }
-  throw std::invalid_argument(
-      "'" + name +
-      "': unknown test; use ping, ping_cob, or reflect_SIZE with "
-      "a size from 64 to 32m, as in reflect_4k");
+  throw std::invalid_argument("'" + name +
+                              "': unknown test; use ping, ping_cob, ping_send, "
+                              "ping_wait, ping_receive, or reflect_SIZE with "
+                              "a size from 64 to 32m, as in reflect_4k");
 }
 
 }  // namespace lanecall::bench

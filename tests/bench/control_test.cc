@@ -190,6 +190,23 @@ TEST_F(BenchControl, AsynchronousClientsKeepCallsOnTheirWayToo) {
   EXPECT_TRUE(memory.contains("error")) << memory;
 }
 
+// Together they are a ping; waiting is most of it where a server answers.
+TEST_F(BenchControl, TimesStagesAlone) {
+  serve();
+  auto p50 = [this](const char* test) {
+    const json answer = ask({{"channel", "unix"}, {"test", test}});
+    EXPECT_EQ(answer["calls"], 50) << answer;
+    return answer["p50_us"].get<double>();
+  };
+  const double waiting = p50("ping_wait");
+  EXPECT_LT(p50("ping_receive"), waiting);
+  EXPECT_GT(p50("ping_send"), 0);
+  EXPECT_GT(p50("ping"), 0);
+  EXPECT_EQ(handler->pings, 4 * 53);
+  const json memory = ask({{"channel", "memory"}, {"test", "ping_wait"}});
+  EXPECT_EQ(memory["calls"], 50) << memory;
+}
+
 TEST_F(BenchControl, NoticesAServerThatChangesBytes) {
   handler->flipped = 1;
   serve();

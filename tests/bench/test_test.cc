@@ -13,6 +13,10 @@ TEST(BenchTest, NamesSayHowLargeTheBinaryIs) {
   EXPECT_FALSE(parseTest("ping").isAsynchronous);
   EXPECT_EQ(parseTest("ping_cob").bytes, 0u);
   EXPECT_TRUE(parseTest("ping_cob").isAsynchronous);
+  EXPECT_EQ(parseTest("ping").stage, Stage::kWhole);
+  EXPECT_EQ(parseTest("ping_send").stage, Stage::kSend);
+  EXPECT_EQ(parseTest("ping_wait").stage, Stage::kWait);
+  EXPECT_EQ(parseTest("ping_receive").stage, Stage::kReceive);
   EXPECT_EQ(parseTest("reflect_64").bytes, 64u);
   EXPECT_EQ(parseTest("reflect_1k").bytes, 1024u);
   EXPECT_EQ(parseTest("reflect_64k").bytes, 65536u);
