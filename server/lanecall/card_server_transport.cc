@@ -30,6 +30,8 @@ void TCardServerTransport::listen() {
   } catch (const std::exception& error) {
     throw TTransportException(TTransportException::NOT_OPEN, error.what());
   }
+  // Of one that stopped: not meant for us.
+  interrupt_.clear();
   listening_ = true;
   std::lock_guard<std::mutex> lock(mutex_);
   childrenInterrupted_ = false;
@@ -55,14 +57,15 @@ std::shared_ptr<TTransport> TCardServerTransport::acceptImpl() {
         TTransportException::NOT_OPEN,
         "card:" + address_ + ": not listening; call listen() first");
   for (;;) {
+    // First: clients that come and come must not keep a server from stopping.
+    if (interrupt_.clear())
+      throw TTransportException(TTransportException::INTERRUPTED,
+                                port_->address() + ": accept interrupted");
     if (auto channel = port_->accept()) return adopt(std::move(channel));
     pollfd waits[] = {{interrupt_.fd(), POLLIN, 0}, {port_->fd(), POLLIN, 0}};
     if (::poll(waits, 2, -1) < 0 && errno != EINTR)
       throw TTransportException(TTransportException::UNKNOWN,
                                 port_->address() + ": poll", errno);
-    if (interrupt_.clear())
-      throw TTransportException(TTransportException::INTERRUPTED,
-                                port_->address() + ": accept interrupted");
   }
 }
 

@@ -37,7 +37,8 @@ class TCardServerTransport
 
   bool isOpen() const override;
   void listen() override;
-  // Ends accept() with INTERRUPTED, once. Any thread.
+  // Ends accept() with INTERRUPTED, once; the next, if none is under way, but
+  // not after another listen(). Any thread.
   void interrupt() override;
   // Ends every wait of what was and will be accepted with INTERRUPTED, until
   // listen(). Any thread.
