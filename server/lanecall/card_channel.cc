@@ -157,12 +157,15 @@ int CardChannel::prepare(Descriptor& sleeper) const {
   return 0;
 }
 
+// There is no room for more bytes: it does not help to wait for them.
+void CardChannel::hurry() {
+  if (parts_.moderation && parts_.moderation->drop()) parts_.signals->tell();
+}
+
 int CardChannel::poll(short events, int timeoutMs) {
   Descriptor& sleeper = events & POLLIN ? inSleeper_ : outSleeper_;
   if (int error = prepare(sleeper)) return error;
-  // There is no room for more bytes: it does not help to wait for them.
-  if (events & POLLOUT && parts_.moderation && parts_.moderation->drop())
-    parts_.signals->tell();
+  if (events & POLLOUT) hurry();
   if (beforeSleep_) beforeSleep_();
   epoll_event got[2];
   int ready = ::epoll_wait(sleeper.get(), got, 2, timeoutMs);

@@ -121,6 +121,7 @@ class CardChannel : public RingIo {
   Ring& outgoing() override { return rx_; }
   Ring& incoming() override { return tx_; }
   void notify() override;
+  void hurry() override;
   int end() const override { return parts_.signals->error(); }
   int poll(short events, int timeoutMs) override;
   void interrupt() override { parts_.signals->interrupt(); }

@@ -554,6 +554,17 @@ TEST_F(ModerationTest, TellsWhenThereIsNoRoomForMore) {
   EXPECT_EQ(client->interrupts(), 1);
 }
 
+TEST_F(ModerationTest, TellsBeforeItSpinsForRoom) {
+  open(100'000, LANECALL_MODERATE_US_MAX);
+  CardTransport transport(std::move(channel));
+  transport.setSpin(Spin::always());
+  transport.setSendTimeout(50);
+  const std::vector<std::uint8_t> message(5000);
+  EXPECT_THROW(transport.write(message.data(), message.size()),
+               TTransportException);
+  EXPECT_EQ(client->interrupts(), 1);
+}
+
 TEST_F(ModerationTest, TellsOfRoomAtOnce) {
   open(1000, LANECALL_MODERATE_US_MAX);
   put(*client, std::string(4096, 'x'));

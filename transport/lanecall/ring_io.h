@@ -67,6 +67,10 @@ class RingIo {
   // or lanecall_ring_release() said that it asked. Never blocks.
   virtual void notify() = 0;
 
+  // The caller is about to wait for room in outgoing(): what the other side was
+  // not told of yet, to save it an interrupt, it is told now. Never blocks.
+  virtual void hurry() {}
+
   // Whether the other side does not look at the rings, so that move() has to
   // carry bytes between them and the channel (StreamRingIo).
   virtual bool isCarried() const { return false; }

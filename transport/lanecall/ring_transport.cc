@@ -431,6 +431,7 @@ void RingTransport::awaitRoom(std::uint32_t least) {
   if (++shortages_ % kChecksEvery == 0 && sendDeadline().passed())
     failLate("write");
   if (isRoomThere(least)) return;
+  io_->hurry();
   wait(
       writeSpinner_, POLLOUT, "write", [&] { return isRoomThere(least); },
       [&] { lanecall_ring_arm_space(&out_->core, least); },
