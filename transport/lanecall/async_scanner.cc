@@ -76,7 +76,7 @@ std::optional<std::size_t> AsyncScanner::scan(const std::uint8_t* data,
   data_ = data;
   size_ = size;
   while (!begun_ || !levels_.empty())
-    if (!step()) return std::nullopt;
+    if (at_ > size_ || !step()) return std::nullopt;
   if (at_ > size_) return std::nullopt;
   const std::size_t length = at_;
   restart();
