@@ -709,6 +709,25 @@ TEST_F(RingTest, InterruptEndsAReadAndLeavesItOpen) {
   }
 }
 
+// What was read of it is lost: what follows must not be taken for the next.
+TEST_F(RingTest, InterruptInsideAMessageClosesIt) {
+  struct {
+    Framing framing;
+    const char* bytes;
+  } const cases[] = {{Framing::kBuffered, "half"},
+                     {Framing::kFramed, "\1"},
+                     {Framing::kFramed, "\1\1\1\1"}};
+  for (const auto& [as, bytes] : cases) {
+    framing = as;
+    fresh();
+    client->setFraming(Framing::kBuffered);
+    send(*client, bytes);
+    server->interrupt();
+    thrown(TTransportException::INTERRUPTED, [&] { receive(*server, 100); });
+    EXPECT_FALSE(server->isOpen());
+  }
+}
+
 TEST_F(RingTest, InterruptEndsAWriteAndClosesIt) {
   for (const char* how : {"never", "always", "adaptive"}) {
     fresh();

@@ -65,7 +65,7 @@ void RingTransport::detach() {
   setWriteBuffer(&nowhere, 0);
   end_ = 0;
   received_ = sent_ = 0;
-  frameLeft_ = 0;
+  headerBytes_ = frameLeft_ = 0;
   gathering_ = frameInRing_ = false;
   gathered_.reset();
   gatheredRoom_ = 0;
@@ -150,8 +150,9 @@ void RingTransport::wait(Spinner& spinner, short events, const char* action,
   }
   if (slept) spinner.slept();
   if (isOver) return;
-  // Half a message may have been sent: nothing may follow it.
-  if (events & POLLOUT) close();
+  // Half a message may have been sent, and nothing may follow it; or what was
+  // read of one is lost, and the next cannot be found.
+  if (events & POLLOUT || isInsideMessage()) close();
   fail(Exception::INTERRUPTED, action, ECANCELED);
 }
 
@@ -280,13 +281,14 @@ bool RingTransport::fill() {
 // False at the end.
 bool RingTransport::beginFrame() {
   std::uint8_t header[kFrameHeader];
-  for (std::uint32_t have = 0; have < kFrameHeader;) {
-    if (!see(kFrameHeader - have)) {
-      if (have > 0) failInside("frame");
+  for (headerBytes_ = 0; headerBytes_ < kFrameHeader;) {
+    if (!see(kFrameHeader - headerBytes_)) {
+      if (headerBytes_ > 0) failInside("frame");
       return false;
     }
-    have += take(header + have, readable());
+    headerBytes_ += take(header + headerBytes_, readable());
   }
+  headerBytes_ = 0;
   std::uint32_t size;
   std::memcpy(&size, header, sizeof size);
   size = ntohl(size);

@@ -180,6 +180,7 @@ class RingTransport
   void awaitBytes();
   void checkReceiveDeadline();
   bool beginFrame();
+  bool isInsideMessage() const { return received_ > 0 || headerBytes_ > 0; }
   const std::uint8_t* gather(std::uint32_t size);
   void growGathered(std::uint32_t room);
   void leaveGathered();
@@ -233,7 +234,8 @@ class RingTransport
   // Bytes of this message that were seen, or, in frames, announced. A 64-bit
   // count of bytes does not wrap.
   std::uint64_t received_ = 0;
-  std::uint32_t frameLeft_ = 0;  // bytes of the frame that were not seen yet
+  std::uint32_t headerBytes_ = 0;  // of the frame that begins
+  std::uint32_t frameLeft_ = 0;    // bytes of the frame that were not seen yet
   // A long string; up to a size its memory is kept for the next.
   std::unique_ptr<std::uint8_t, Free> gathered_;
   std::uint32_t gatheredRoom_ = 0;
