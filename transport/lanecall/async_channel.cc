@@ -32,6 +32,7 @@ constexpr auto kFullQueueTime = std::chrono::milliseconds(5);
 
 // A reply buffer that was made larger than this does not stay so.
 constexpr std::uint32_t kKeptBytes = 1 << 20;
+constexpr std::uint32_t kLeastBytes = 1 << 10;
 
 void fill(TMemoryBuffer& buffer, std::span<const std::uint8_t> message) {
   const auto size = static_cast<std::uint32_t>(message.size());
@@ -40,7 +41,7 @@ void fill(TMemoryBuffer& buffer, std::span<const std::uint8_t> message) {
   // One that only observes memory has no room at all.
   const std::uint32_t room = buffer.getBufferSize();
   if (room == 0 || (room > kKeptBytes && size <= kKeptBytes))
-    buffer.resetBuffer(std::max(size, TMemoryBuffer::defaultSize));
+    buffer.resetBuffer(std::max(size, kLeastBytes));
   buffer.write(message.data(), size);
 }
 
