@@ -121,6 +121,7 @@ Json report(const Slice& slice, Outcome& outcome) {
   answer["percentiles_us"] = us;
   answer["calls_per_s"] = calls / outcome.seconds;
   answer["mb_per_s"] = calls / outcome.seconds * slice.test.bytes / 1e6;
+  for (const auto& [name, value] : outcome.counters) answer[name] = value;
   return answer;
 }
 

@@ -9,7 +9,8 @@
 //      "warmup_seconds": 0.02}
 //   {"id": 1, "calls": .., "seconds": .., "min_us": .., "mean_us": ..,
 //    "p50_us": .., "p99_us": .., "percentiles_us": {"50": .., ..},
-//    "max_us": .., "calls_per_s": .., "mb_per_s": .., "clock_ns": ..}
+//    "max_us": .., "calls_per_s": .., "mb_per_s": ..,
+//    "doorbells": .., "interrupts": .., ..., "clock_ns": ..}
 //   > {"quit": true}
 //
 // - channel and test must be given; of the rest, what slice.h says is the
@@ -17,6 +18,9 @@
 // - What fails is {"id": 1, "error": "what, to what"}, and the next command is
 //   as good as any.
 // - mb_per_s: 10^6 bytes of binaries that went there and back; 0 for ping.
+// - doorbells and so on: of the device during the slice, where the driver
+//   counts (counters.h); of all its channels, which are the slice's if nobody
+//   else uses it.
 // - clock_ns: CLOCK_MONOTONIC_RAW when the line was written. clock_cost_ns:
 //   what reading it takes, which is part of each latency.
 #ifndef LANECALL_BENCH_CONTROL_H

@@ -71,6 +71,11 @@ std::vector<Client> makeClients(const Channel& channel, const Slice& slice,
   return clients;
 }
 
+Counters countersNow(const Channel& channel) {
+  if (channel.kind != Channel::Kind::kPcie) return {};
+  return readCounters(countersOf(channel.address));
+}
+
 }  // namespace
 
 Outcome runSlice(const Channel& channel, const Slice& slice) {
@@ -79,8 +84,12 @@ Outcome runSlice(const Channel& channel, const Slice& slice) {
       (slice.minimumCalls + slice.clients - 1) / slice.clients;
   std::vector<Client> clients = makeClients(channel, slice, callsOfEach);
 
+  Counters before;
   std::int64_t startedNs = 0;
-  auto start = [&]() noexcept { startedNs = nowNs(); };
+  auto start = [&]() noexcept {
+    before = countersNow(channel);
+    startedNs = nowNs();
+  };
   std::barrier begin(slice.clients, start);
   auto work = [&](Client& client) {
     try {
@@ -114,6 +123,7 @@ Outcome runSlice(const Channel& channel, const Slice& slice) {
   }
 
   Outcome outcome;
+  outcome.counters = difference(before, countersNow(channel));
   for (Client& client : clients) {
     if (client.failure) std::rethrow_exception(client.failure);
     outcome.seconds =

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "channel.h"
+#include "counters.h"
 #include "test.h"
 
 namespace lanecall::bench {
@@ -26,6 +27,7 @@ struct Slice {
 struct Outcome {
   double seconds = 0;             // from the common start to the last end
   std::vector<std::uint32_t> ns;  // each call's time, in any order
+  Counters counters;              // of the device meanwhile; empty: none
 };
 
 // Blocks for the slice. Throws what a client of it threw; then no number of it
