@@ -48,9 +48,9 @@ struct ServerOptions {
 };
 
 // Makes a processor for a new connection, destroyed when the connection ends:
-// state of a connection lives in its handler. A Server calls it in the
-// connection's thread, a PollingServer in the one that leads: all its clients
-// wait meanwhile. A shared processor may be returned every time.
+// state of a connection lives in its handler. May take long, as any call, and
+// throw, which ends the connection. A shared processor may be returned every
+// time.
 using ProcessorMaker =
     std::function<std::shared_ptr<apache::thrift::TProcessor>()>;
 
