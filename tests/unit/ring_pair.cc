@@ -37,6 +37,10 @@ class RingPairEnd : public RingIo {
                        pair.bytes_);
     tx.bytes = pair.memory_[0].data();
     rx.bytes = pair.memory_[1].data();
+    if (lanecall_user_counters* shown = pair.counters[side]) {
+      outgoing_.counters = shown;
+      incoming_.counters = shown + 1;
+    }
   }
   ~RingPairEnd() override { close(); }
 

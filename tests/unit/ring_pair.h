@@ -32,6 +32,9 @@ class RingPair {
   // As if the side's channel had ended: 0, -ESHUTDOWN, or an error.
   void finish(Side side, int end);
 
+  // Of each end made from now on: outgoing's and incoming's, if not null.
+  lanecall_user_counters* counters[2] = {nullptr, nullptr};
+
   // Answers of the client's open() and status(), once each.
   int nextOpen = 0;
   int nextStatus = 0;

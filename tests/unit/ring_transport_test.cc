@@ -59,10 +59,11 @@ class RingTest : public ::testing::Test {
   }
 
   // A new channel, with what the test has chosen.
-  void fresh() {
+  void fresh() { fresh(std::make_unique<RingPair>(kRing)); }
+  void fresh(std::unique_ptr<RingPair> on) {
     client.reset();
     server.reset();
-    pair = std::make_unique<RingPair>(kRing);
+    pair = std::move(on);
     client = make(RingPair::kClient);
     server = make(RingPair::kServer);
     bound(*client);
@@ -276,6 +277,57 @@ TEST_F(RingTest, CallsThatSleepTellOnceEachWay) {
   echo.join();
   for (RingPair::Side side : {RingPair::kClient, RingPair::kServer})
     EXPECT_LE(pair->told[side], kCalls + 2);
+}
+
+// ---- Counters --------------------------------------------------------------
+
+TEST_F(RingTest, CountersSayWhatWasDone) {
+  lanecall_user_counters shown[2] = {};
+  auto counted = std::make_unique<RingPair>(kRing);
+  counted->counters[RingPair::kClient] = shown;
+  fresh(std::move(counted));
+  client->setSpin(Spin::never());
+  for (int i = 0; i < 3; ++i) {
+    send(*client, "question");
+    std::thread answering([&] {
+      while (pair->slept[RingPair::kClient] == i) std::this_thread::yield();
+      receive(*server, 8);
+      send(*server, "answer");
+    });
+    receive(*client, 6);
+    answering.join();
+  }
+  client->settle();
+  const Counters now = client->counters();
+  EXPECT_EQ(now.sent.flushes, 3u);
+  EXPECT_EQ(now.sent.bytes, 24u);
+  EXPECT_EQ(now.sent.full_waits, 0u);
+  EXPECT_EQ(now.received.bytes, 18u);
+  EXPECT_EQ(now.received.sleeps, 3u);
+  EXPECT_EQ(now.received.spins, 0u);
+  EXPECT_EQ(now.sent.doorbells + now.received.doorbells,
+            static_cast<unsigned>(pair->told[RingPair::kServer]));
+  EXPECT_EQ(std::memcmp(&shown[0], &now.sent, sizeof now.sent), 0);
+  EXPECT_EQ(std::memcmp(&shown[1], &now.received, sizeof now.received), 0);
+  client->close();
+  EXPECT_EQ(client->counters().sent.flushes, 3u) << "of the last connection";
+  client->open();
+  EXPECT_EQ(client->counters().sent.flushes, 0u);
+}
+
+TEST_F(RingTest, WaitsThatSpinAndWaitsForRoomAreCounted) {
+  client->setSpin(Spin::always());
+  std::thread reader([&] {
+    receive(*server, 10 * kRing);
+    send(*server, "x");
+  });
+  send(*client, someText(10 * kRing));
+  receive(*client, 1);
+  reader.join();
+  const Counters now = client->counters();
+  EXPECT_GE(now.sent.full_waits, 1u);
+  EXPECT_EQ(now.sent.sleeps + now.received.sleeps, 0u);
+  EXPECT_EQ(now.sent.spins, now.sent.full_waits);
 }
 
 TEST_F(RingTest, AStringIsBorrowedWhereItLies) {

@@ -19,6 +19,7 @@
 #ifndef LANECALL_RING_IO_H
 #define LANECALL_RING_IO_H
 
+#include <lanecall/driver.h>
 #include <lanecall/ring.h>
 
 #include <cstdint>
@@ -36,6 +37,8 @@ class RingIo {
     // core.size bytes, and the same bytes once more behind them, so that every
     // span of the ring is contiguous: [bytes, bytes + 2 * core.size) is mapped.
     std::uint8_t* bytes = nullptr;
+    // Where others look for what is counted of this direction; may be null.
+    lanecall_user_counters* counters = nullptr;
   };
 
   RingIo() = default;

@@ -52,6 +52,8 @@ void RingTransport::attach() {
   in_ = &io_->incoming();
   out_ = &io_->outgoing();
   carried_ = io_->isCarried();
+  reads_.begin(in_->counters);
+  writes_.begin(out_->counters);
   readAt_ = position(*in_);
   setReadBuffer(readAt_, 0);
   writeAt_ = wBase_ = position(*out_);
@@ -60,6 +62,8 @@ void RingTransport::attach() {
 
 void RingTransport::detach() {
   in_ = out_ = nullptr;
+  reads_.hide();
+  writes_.hide();
   readAt_ = writeAt_ = &nowhere;
   setReadBuffer(&nowhere, 0);
   setWriteBuffer(&nowhere, 0);
@@ -124,14 +128,16 @@ void RingTransport::failLate(const char* action) {
 // Until over() says so. arm() asks the other side to tell; the deadline is only
 // made when the wait is not short, since that reads the clock.
 template <typename Over, typename Arm, typename MakeDeadline>
-void RingTransport::wait(Spinner& spinner, short events, const char* action,
-                         Over over, Arm arm, MakeDeadline makeDeadline) {
+void RingTransport::wait(Spinner& spinner, Tally& tally, short events,
+                         const char* action, Over over, Arm arm,
+                         MakeDeadline makeDeadline) {
   bool isOver = false;
   auto stop = [&] {
     isOver = over();
     return isOver || interrupted_.load(std::memory_order_relaxed);
   };
-  if (spinner.glance(stop) && isOver) return;
+  if (spinner.glance(stop) && isOver)
+    return tally.add(&lanecall_user_counters::spins);
   const Deadline deadline = makeDeadline();
   bool slept = false;
   if (!spinner.spin(stop, [&] { return deadline.passed(); })) {
@@ -140,6 +146,7 @@ void RingTransport::wait(Spinner& spinner, short events, const char* action,
       arm();
       if (stop()) break;
       slept = true;
+      tally.add(&lanecall_user_counters::sleeps);
       const int ready = io_->poll(events, deadline.remainingMs());
       if (ready < 0 && ready != -EINTR && ready != -ECANCELED) {
         close();
@@ -148,7 +155,10 @@ void RingTransport::wait(Spinner& spinner, short events, const char* action,
       if (ready == -ECANCELED) interrupted_ = true;
     } while (!stop());
   }
-  if (slept) spinner.slept();
+  if (slept)
+    spinner.slept();
+  else
+    tally.add(&lanecall_user_counters::spins);
   if (isOver) return;
   // Half a message may have been sent, and nothing may follow it; or what was
   // read of one is lost, and the next cannot be found.
@@ -178,6 +188,11 @@ void RingTransport::failInside(const char* what) {
                   getOrigin() + ": the connection ended inside a " + what);
 }
 
+void RingTransport::tell(Tally& tally) {
+  tally.add(&lanecall_user_counters::doorbells);
+  io_->notify();
+}
+
 // Gives consumed bytes back.
 void RingTransport::release() {
   const std::uint32_t bytes = consumed();
@@ -186,7 +201,8 @@ void RingTransport::release() {
   const bool asked = lanecall_ring_release(&in_->core, bytes);
   readAt_ = position(*in_);
   setReadBuffer(readAt_, seen);
-  if (asked) io_->notify();
+  reads_.add(&lanecall_user_counters::bytes, bytes);
+  if (asked) tell(reads_);
 }
 
 void RingTransport::settle() {
@@ -239,7 +255,7 @@ void RingTransport::checkReceiveDeadline() {
 void RingTransport::awaitBytes() {
   release();
   wait(
-      readSpinner_, POLLIN, "read", [this] { return isMoreThere(); },
+      readSpinner_, reads_, POLLIN, "read", [this] { return isMoreThere(); },
       [this] { lanecall_ring_arm(&in_->core); },
       [this] { return readDeadline(); });
 }
@@ -433,9 +449,11 @@ void RingTransport::awaitRoom(std::uint32_t least) {
   if (++shortages_ % kChecksEvery == 0 && sendDeadline().passed())
     failLate("write");
   if (isRoomThere(least)) return;
+  writes_.add(&lanecall_user_counters::full_waits);
   io_->hurry();
   wait(
-      writeSpinner_, POLLOUT, "write", [&] { return isRoomThere(least); },
+      writeSpinner_, writes_, POLLOUT, "write",
+      [&] { return isRoomThere(least); },
       [&] { lanecall_ring_arm_space(&out_->core, least); },
       [this] { return sendDeadline(); });
 }
@@ -470,7 +488,9 @@ void RingTransport::publish() {
   const bool asked = lanecall_ring_publish(&out_->core, bytes);
   sent_ += bytes;
   writeAt_ = wBase_ = position(*out_);
-  if (asked) io_->notify();
+  writes_.add(&lanecall_user_counters::flushes);
+  writes_.add(&lanecall_user_counters::bytes, bytes);
+  if (asked) tell(writes_);
 }
 
 // Through the ring, however little there is of it.

@@ -35,6 +35,7 @@
 #define LANECALL_RING_TRANSPORT_H
 
 #include <lanecall/buffered.h>
+#include <lanecall/counters.h>
 #include <lanecall/deadline.h>
 #include <lanecall/errors.h>
 #include <lanecall/ring_io.h>
@@ -125,6 +126,9 @@ class RingTransport
   // Ends every wait of this connection with INTERRUPTED. Any thread.
   void interrupt();
 
+  // Of the connection that is open, or else was last. Any thread.
+  Counters counters() const { return {writes_.get(), reads_.get()}; }
+
   // Bytes that can be read without looking at the ring.
   bool hasBuffered() const { return readable() > 0; }
 
@@ -169,6 +173,7 @@ class RingTransport
   std::uint32_t consumed() const {
     return gathering_ ? 0 : static_cast<std::uint32_t>(rBase_ - readAt_);
   }
+  void tell(Tally& tally);
   void release();
   bool fill();
   bool see(std::uint64_t most);
@@ -209,8 +214,8 @@ class RingTransport
 
   // ---- Waiting -------------------------------------------------------------
   template <typename Over, typename Arm, typename MakeDeadline>
-  void wait(Spinner& spinner, short events, const char* action, Over over,
-            Arm arm, MakeDeadline makeDeadline);
+  void wait(Spinner& spinner, Tally& tally, short events, const char* action,
+            Over over, Arm arm, MakeDeadline makeDeadline);
   [[noreturn]] void fail(Type type, const char* action, int error) const;
   [[noreturn]] void failLate(const char* action);
   int refuse();
@@ -226,6 +231,7 @@ class RingTransport
   bool carried_ = false;
 
   RingIo::Ring* in_ = nullptr;  // null while there are no rings
+  Tally reads_;
   std::uint8_t* readAt_ = nullptr;
   Spinner readSpinner_;
   std::optional<Deadline> readDeadline_;  // once a read had to wait
@@ -242,6 +248,7 @@ class RingTransport
   bool gathering_ = false;  // it is what is being read
 
   RingIo::Ring* out_ = nullptr;
+  Tally writes_;
   std::uint8_t* writeAt_ = nullptr;
   Spinner writeSpinner_;
   std::uint64_t sent_ = 0;  // bytes of this message that were published
