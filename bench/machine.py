@@ -9,6 +9,7 @@ and the network goes with the last process in it.
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import socket
 import struct
@@ -21,6 +22,7 @@ import plan
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 STOP_SECONDS = 15
+ENDING_SECONDS = 2
 _PR_SET_PDEATHSIG = 1
 
 # The tap's two ends; addresses set aside for documentation, in a network of
@@ -162,8 +164,15 @@ class Servers:
     def socket(self, framing):
         return os.path.join(self._work, f"{framing}.sock")
 
-    def has_ended(self):
-        """What became of those that ended, or None."""
+    def why_they_ended(self):
+        """What became of those that ended, or None. A server closes its
+        connections, which others see, shortly before it has ended."""
+        with contextlib.ExitStack() as stack:
+            pids = [os.pidfd_open(each.process.pid) for each in self.all
+                    if each.process.returncode is None]
+            for pid in pids:
+                stack.callback(os.close, pid)
+            select.select(pids, [], [], ENDING_SECONDS)
         ends = [each.has_ended() for each in self.all]
         return "\n".join(each for each in ends if each) or None
 

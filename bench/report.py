@@ -211,10 +211,14 @@ def microseconds(value):
 
 
 def table(title, heads, rows):
-    """rows: a name and texts, under heads."""
+    """rows: a name and texts, under heads. Without those that are empty."""
     rows = [row for row in rows if any(text != "-" for text in row[1])]
     if not rows:
         return ""
+    used = [i for i in range(len(heads))
+            if any(texts[i] != "-" for _, texts in rows)]
+    heads = [heads[i] for i in used]
+    rows = [(name, [texts[i] for i in used]) for name, texts in rows]
     width = max(len(text) for _, texts in rows for text in texts + heads) + 2
     first = max(len(name) for name, _ in rows) + 1
     lines = [title, " " * first + "".join(f"{head:>{width}}"
