@@ -9,7 +9,7 @@
 #include <lanecall/ring_transport.h>
 #include <poll.h>
 #include <pthread.h>
-#include <spdlog/sinks/base_sink.h>
+#include <spdlog/logger.h>
 #include <sys/resource.h>
 #include <thrift/transport/TBufferTransports.h>
 
@@ -29,6 +29,7 @@
 
 #include "card_device.h"
 #include "edu_handler.h"
+#include "log_lines.h"
 
 namespace lanecall {
 namespace {
@@ -38,6 +39,7 @@ using apache::thrift::transport::TMemoryBuffer;
 using apache::thrift::transport::TTransportException;
 using test::CardClient;
 using test::CardDevice;
+using test::LogLines;
 
 // Far longer than any machine needs: only a bug gets here.
 constexpr int kPatienceMs = 10'000;
@@ -75,36 +77,6 @@ class Event {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool raised_ = false;
-};
-
-class LogLines : public spdlog::sinks::base_sink<std::mutex> {
- public:
-  int count(const std::string& text) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return static_cast<int>(
-        std::count_if(lines_.begin(), lines_.end(), [&](const auto& line) {
-          return line.find(text) != std::string::npos;
-        }));
-  }
-  void waitFor(const std::string& text) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    more_.wait(lock, [&] {
-      return std::any_of(lines_.begin(), lines_.end(), [&](const auto& line) {
-        return line.find(text) != std::string::npos;
-      });
-    });
-  }
-
- protected:
-  void sink_it_(const spdlog::details::log_msg& message) override {
-    lines_.emplace_back(message.payload.begin(), message.payload.end());
-    more_.notify_all();
-  }
-  void flush_() override {}
-
- private:
-  std::vector<std::string> lines_;  // guarded by base_sink's mutex_
-  std::condition_variable more_;
 };
 
 // While it lives no thread can be made: none has room for such a stack.
@@ -236,7 +208,7 @@ class PollingServerTest : public ::testing::Test {
     blockEcho();
     none.emplace();
     for (auto& client : busy) client->edu.send_echo("long");
-    log->waitFor("event=no_thread");
+    log->await("event=no_thread");
   }
 
   void blockEcho() {
