@@ -38,24 +38,31 @@ AsyncCall AsyncCalls::take(std::uint64_t id, bool replyComes) {
   }
   AsyncCall call = std::move(at.call);
   at.call.id = id;
-  nextToReply();  // places that nobody needs go
+  forget();
   return call;
 }
 
-std::uint64_t AsyncCalls::nextToReply() {
+// Places at the front that nobody needs. So the front's reply comes next, but
+// where messages that are only sent have not gone yet.
+void AsyncCalls::forget() {
   while (!places_.empty() && !places_.front().live && !places_.front().awaited)
     places_.pop_front();
-  if (awaited_ == 0) return 0;
-  const auto next = std::find_if(places_.begin(), places_.end(),
-                                 [](const Place& at) { return at.awaited; });
-  return next->call.id;
 }
 
-void AsyncCalls::replied() {
+std::uint64_t AsyncCalls::nextToReply() const {
+  if (awaited_ == 0) return 0;
+  return std::find_if(places_.begin(), places_.end(),
+                      [](const Place& at) { return at.awaited; })
+      ->call.id;
+}
+
+std::optional<AsyncCall> AsyncCalls::replied() {
   Place& at = *place(nextToReply());
+  if (at.live) return take(at.call.id, false);
   at.awaited = false;
   --awaited_;
-  if (!at.live) nextToReply();
+  forget();
+  return std::nullopt;
 }
 
 std::vector<AsyncCall> AsyncCalls::takeAll() {

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,9 +52,9 @@ class AsyncCalls {
   AsyncCall take(std::uint64_t id, bool replyComes);
 
   // Whose reply comes next, ended or not; 0: nobody's.
-  std::uint64_t nextToReply();
-  // Its reply has come.
-  void replied();
+  std::uint64_t nextToReply() const;
+  // Its reply has come: ends the call and hands it out, unless it had ended.
+  std::optional<AsyncCall> replied();
 
   // Ends all, in order; no replies will come.
   std::vector<AsyncCall> takeAll();
@@ -72,6 +73,7 @@ class AsyncCalls {
   };
 
   Place* place(std::uint64_t id);
+  void forget();
 
   std::deque<Place> places_;  // of consecutive ids
   std::uint64_t last_ = 0;

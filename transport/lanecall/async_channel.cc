@@ -385,16 +385,15 @@ void AsyncChannel::deliver(std::span<const std::uint8_t> message) {
         name() +
             ": a message came that answers no call; give client and "
             "server the same --framing and --protocol");
-  calls_.replied();
-  if (!calls_.find(id)) return;  // too late
-  AsyncCall ended = calls_.take(id, false);
+  std::optional<AsyncCall> ended = calls_.replied();
+  if (!ended) return;  // too late
   try {
-    fill(*ended.reply, message);
+    fill(*ended->reply, message);
   } catch (const std::exception& error) {
-    return fail(std::move(ended), Type::UNKNOWN,
+    return fail(std::move(*ended), Type::UNKNOWN,
                 name() + ": read: " + error.what());
   }
-  call(ended);
+  call(*ended);
 }
 
 // The other side's index cannot be what it is: a lie, or what is left when the

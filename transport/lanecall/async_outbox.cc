@@ -46,6 +46,7 @@ std::uint32_t AsyncOutbox::piece() const {
 
 // There is room.
 void AsyncOutbox::stage(const std::uint8_t* data, std::uint32_t size) {
+  if (size == 0) return;  // and perhaps no data
   const RingIo::Ring& ring = io_->outgoing();
   std::memcpy(
       ring.bytes + lanecall_ring_offset(&ring.core, ring.core.own + staged_),
