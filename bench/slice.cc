@@ -62,7 +62,9 @@ void checkSlice(const Channel& channel, const Slice& slice) {
 std::vector<Client> makeClients(const Channel& channel, const Slice& slice,
                                 std::size_t callsOfEach) {
   const auto most = static_cast<std::size_t>(
-      std::ceil(slice.seconds * kMostCallsPerSecond / slice.clients));
+      std::min(std::ceil(slice.seconds * kMostCallsPerSecond),
+               static_cast<double>(slice.mostCalls)) /
+      slice.clients);
   std::vector<Client> clients;
   for (int number = 0; number < slice.clients; ++number)
     clients.push_back(

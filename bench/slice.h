@@ -22,6 +22,9 @@ struct Slice {
   double seconds = 0.25;
   std::size_t minimumCalls = 50;  // of all clients; the slice lasts for these
   double warmUpSeconds = 0.02;
+  // Times that there is room for, of all clients; whoever has used up its share
+  // is done. Of a guest's memory they may only take so much.
+  std::size_t mostCalls = 8'000'000;
 };
 
 struct Outcome {
