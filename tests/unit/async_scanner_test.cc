@@ -208,7 +208,8 @@ TEST_P(AsyncScannerTest, NamesAMessage) {
         GetParam(), reinterpret_cast<const std::uint8_t*>(head.data()), size);
   };
   EXPECT_EQ(nameOf(head.size()), "reflect");
-  EXPECT_EQ(nameOf(5), "");
+  EXPECT_TRUE(std::string("reflect").starts_with(nameOf(10)));
+  EXPECT_EQ(nameOf(3), "");
   EXPECT_EQ(nameOf(0), "");
 }
 

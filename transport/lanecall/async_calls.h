@@ -9,11 +9,11 @@
 #include <lanecall/deadline.h>
 #include <thrift/async/TAsyncChannel.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <optional>
-#include <string>
 #include <vector>
 
 namespace lanecall {
@@ -23,7 +23,9 @@ struct AsyncCall {
   using Buffer = apache::thrift::transport::TMemoryBuffer;
 
   std::uint64_t id = 0;
-  std::string method;  // for error messages; may be empty
+  // The request's first bytes, of which error messages take its name.
+  std::array<std::uint8_t, 48> head;
+  std::uint8_t headBytes = 0;
   apache::thrift::async::TAsyncChannel::VoidCallback cob;
   Buffer* reply = nullptr;  // null: none comes
   Time deadline = Time::max();

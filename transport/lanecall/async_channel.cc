@@ -34,6 +34,14 @@ constexpr auto kFullQueueTime = std::chrono::milliseconds(5);
 constexpr std::uint32_t kKeptBytes = 1 << 20;
 constexpr std::uint32_t kLeastBytes = 1 << 10;
 
+// "call 7 (echo)".
+std::string nameOf(const AsyncCall& call, Protocol protocol) {
+  const std::string method =
+      AsyncScanner::nameOf(protocol, call.head.data(), call.headBytes);
+  const std::string id = "call " + std::to_string(call.id);
+  return method.empty() ? id : id + " (" + method + ")";
+}
+
 void fill(TMemoryBuffer& buffer, std::span<const std::uint8_t> message) {
   const auto size = static_cast<std::uint32_t>(message.size());
   buffer.resetBuffer();
@@ -105,7 +113,8 @@ void AsyncChannel::issue(const VoidCallback& cob, Buffer* request,
   std::uint32_t size = 0;
   if (request) request->getBuffer(&data, &size);
   AsyncCall call;
-  call.method = AsyncScanner::nameOf(protocol_, data, size);
+  call.headBytes = std::min<std::uint32_t>(size, call.head.size());
+  std::copy_n(data, call.headBytes, call.head.begin());
   call.cob = cob;
   call.reply = reply;
   const CallId id = calls_.add(std::move(call)).id;
@@ -171,9 +180,7 @@ void AsyncChannel::end(CallId id, Type type, const std::string& why) {
 }
 
 void AsyncChannel::fail(AsyncCall call, Type type, const std::string& why) {
-  std::string which = "call " + std::to_string(call.id);
-  if (!call.method.empty()) which += " (" + call.method + ")";
-  AsyncError error{call.id, type, which + ": " + why};
+  AsyncError error{call.id, type, nameOf(call, protocol_) + ": " + why};
   ended_.push_back({std::move(call), std::move(error)});
   needTurn();
 }
@@ -181,16 +188,15 @@ void AsyncChannel::fail(AsyncCall call, Type type, const std::string& why) {
 void AsyncChannel::run(Ended ended) {
   if (ended.error.call != 0) lastError_ = std::move(ended.error);
   if (ended.call.reply) ended.call.reply->resetBuffer();
-  call(ended.call);
+  call(ended.call, protocol_);
 }
 
 // An exception must not pass through libevent, which is written in C.
-void AsyncChannel::call(const AsyncCall& ended) {
+void AsyncChannel::call(const AsyncCall& ended, Protocol protocol) {
   using apache::thrift::GlobalOutput;
-  const auto report = [&ended](const char* what) {
-    GlobalOutput.printf("lanecall: the callback of call %llu (%s) threw: %s",
-                        static_cast<unsigned long long>(ended.id),
-                        ended.method.c_str(), what);
+  const auto report = [&](const char* what) {
+    GlobalOutput.printf("lanecall: the callback of %s threw: %s",
+                        nameOf(ended, protocol).c_str(), what);
   };
   try {
     ended.cob();
@@ -393,7 +399,7 @@ void AsyncChannel::deliver(std::span<const std::uint8_t> message) {
     return fail(std::move(*ended), Type::UNKNOWN,
                 name() + ": read: " + error.what());
   }
-  call(*ended);
+  call(*ended, protocol_);
 }
 
 // The other side's index cannot be what it is: a lie, or what is left when the

@@ -183,7 +183,7 @@ class AsyncChannel : public apache::thrift::async::TAsyncChannel {
   void end(CallId id, Type type, const std::string& why);
   void fail(AsyncCall call, Type type, const std::string& why);
   void run(Ended ended);
-  static void call(const AsyncCall& ended);
+  static void call(const AsyncCall& ended, Protocol protocol);
 
   // ---- The connection ------------------------------------------------------
   void connectSome();

@@ -33,9 +33,6 @@ enum Compact : std::uint8_t {
 };
 constexpr int kVarintBytes = 10;
 
-// More of a name is not worth a line.
-constexpr std::size_t kMostName = 64;
-
 [[noreturn]] void reject(const char* why) {
   throw AsyncScanner::NoMessage(why);
 }
@@ -338,9 +335,8 @@ std::string AsyncScanner::nameOf(Protocol protocol, const std::uint8_t* data,
   head.size_ = size;
   if (!(protocol == Protocol::kBinary ? head.headBinary() : head.headCompact()))
     return {};
-  if (head.nameAt_ + head.nameBytes_ > size) return {};
   return std::string(reinterpret_cast<const char*>(data) + head.nameAt_,
-                     std::min(head.nameBytes_, kMostName));
+                     std::min(head.nameBytes_, size - head.nameAt_));
 } catch (const NoMessage&) {
   return {};
 }
