@@ -35,6 +35,9 @@
 // - A turn delivers a bounded number of replies, then lets the loop look at its
 //   other events. While replies are awaited over a device a turn may spin for
 //   them (setSpin()), up to 200 us, before it leaves the thread to the loop.
+//   With Spin::always() the loop does not sleep while replies are awaited, so
+//   that EVLOOP_NONBLOCK, which goes on while anything happens, does not
+//   return.
 // - A callback may do anything to the channel: issue calls, cancel others,
 //   close it, destroy it. What it throws is reported to Thrift's GlobalOutput,
 //   and ends there.
