@@ -6,10 +6,13 @@
 //
 //   event_base* loop = event_base_new();
 //   auto channel = lanecall::openAsyncChannel(loop, "pcie:/dev/lanecall0");
-//   auto protocols = lanecall::protocolFactory(lanecall::Protocol::kBinary,
-//   {}); lanecall::edu::EduCobClient client(channel, protocols.get());
-//   client.ping([&](auto* self) { self->recv_ping();
-//   event_base_loopbreak(loop); }); event_base_dispatch(loop);
+//   auto protocols = lanecall::protocolFactory(Protocol::kBinary, {});
+//   edu::EduCobClient client(channel, protocols.get());
+//   client.ping([&](edu::EduCobClient* self) {
+//     self->recv_ping();
+//     event_base_loopbreak(loop);
+//   });
+//   event_base_dispatch(loop);
 //   channel->close();
 //
 // What to know:
