@@ -303,6 +303,29 @@ TEST_P(AsyncChannelTest, CallsOfOneTurnAreSentTogether) {
   }
 }
 
+TEST_P(AsyncChannelTest, CountsWhatItDoes) {
+  connect();
+  const auto ask = [&] {
+    const std::size_t at = call("q");
+    call("q");
+    settle();
+    far->take();
+    put(framed(reply("a")) + framed(reply("a")));
+    untilEnded(at + 1);
+  };
+  ask();
+  const Counters before = channel->counters();
+  ask();
+  const Counters after = channel->counters();
+  EXPECT_EQ(after.sent.flushes, before.sent.flushes + 1);
+  EXPECT_EQ(after.sent.bytes, 2 * before.sent.bytes);
+  EXPECT_EQ(before.sent.bytes, 2 * framed(request("q")).size());
+  EXPECT_EQ(before.received.bytes, 2 * framed(reply("a")).size());
+  EXPECT_EQ(after.sent.doorbells - before.sent.doorbells, isRings());
+  EXPECT_GT(after.received.sleeps, before.received.sleeps);
+  EXPECT_EQ(after.received.spins, 0u);
+}
+
 TEST_P(AsyncChannelTest, CallsOfCallbacksAreSentTogether) {
   connect();
   const std::size_t first = call("first");

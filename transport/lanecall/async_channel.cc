@@ -242,9 +242,11 @@ void AsyncChannel::endConnection(State state, Type type,
   connectDeadline_ = armed_ = Time::max();
   channel_.clear();
   timer_.clear();
+  // Before the words that are counted in go away with the rings.
+  tally_.hide();
+  outbox_.clear();
   io_->close();
   inbox_.clear();
-  outbox_.clear();
   oneways_.clear();
   waiting_.reset();
   slept_ = false;
@@ -279,6 +281,7 @@ void AsyncChannel::connectSome() {
   state_ = State::kOpen;
   connectDeadline_ = Time::max();
   outbox_.attach(*io_);
+  tally_.begin(io_->incoming().counters);
 }
 
 // ---- A turn of the loop ----------------------------------------------------
@@ -435,8 +438,11 @@ bool AsyncChannel::receive(std::size_t* most) {
     breakConnection(EIO, "read");
     return false;
   }
-  if (lanecall_ring_release(&ring.core, static_cast<std::uint32_t>(size)))
+  tally_.add(&lanecall_user_counters::bytes, size);
+  if (lanecall_ring_release(&ring.core, static_cast<std::uint32_t>(size))) {
+    tally_.add(&lanecall_user_counters::doorbells);
     io_->notify();
+  }
   *most -= size;
   if (std::exchange(slept_, false)) spinner_.slept();
   waiting_.reset();
@@ -448,17 +454,22 @@ bool AsyncChannel::isMoreThere() {
   return look(&end) != 0 || end != 0 || outbox_.canGoOn();
 }
 
+AsyncChannel::Spun AsyncChannel::found() {
+  tally_.add(&lanecall_user_counters::spins);
+  return Spun::kReady;
+}
+
 // Spins for replies. The first time in a turn says when that is to end.
 AsyncChannel::Spun AsyncChannel::spinForMore(std::optional<Time>* turnEnd) {
   if (!spins_ || calls_.awaited() == 0 || !ended_.empty()) return Spun::kGaveUp;
   const auto isReady = [this] { return isMoreThere(); };
-  if (spinner_.glance(isReady)) return Spun::kReady;
+  if (spinner_.glance(isReady)) return found();
   const Time now = Clock::now();
   if (!*turnEnd) *turnEnd = now + kTurnTime;
   if (!waiting_) waiting_ = now;
   bool isOver = false;
   const auto isTurnOver = [&] { return isOver = Clock::now() >= **turnEnd; };
-  if (spinner_.spin(isReady, isTurnOver)) return Spun::kReady;
+  if (spinner_.spin(isReady, isTurnOver)) return found();
   if (isOver && Clock::now() - *waiting_ < spinner_.budget())
     return Spun::kTurnOver;
   slept_ = true;
@@ -473,7 +484,10 @@ void AsyncChannel::rest(bool isMore) {
     watch(isStuck ? POLLIN | POLLOUT : POLLIN);
     if (!isMore) isMore = armMore(isStuck);
   }
-  if (isMore || !ended_.empty()) turn_.after({});
+  if (isMore || !ended_.empty())
+    turn_.after({});
+  else if (calls_.awaited() > 0)
+    tally_.add(&lanecall_user_counters::sleeps);
 }
 
 // Asks to be told of bytes, and of room; whether there are some already.

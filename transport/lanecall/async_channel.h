@@ -57,6 +57,7 @@
 #include <lanecall/async_event.h>
 #include <lanecall/async_inbox.h>
 #include <lanecall/async_outbox.h>
+#include <lanecall/counters.h>
 #include <lanecall/errors.h>
 #include <lanecall/open.h>
 #include <lanecall/ring_io.h>
@@ -165,6 +166,9 @@ class AsyncChannel : public apache::thrift::async::TAsyncChannel {
   // default on a socket. A turn is over after 200 us, whatever this says.
   void setSpin(Spin spin);
 
+  // What this connection has done, or the last one: see counters.h.
+  Counters counters() const { return {outbox_.counted(), tally_.get()}; }
+
   std::string name() const { return io_->name(); }
 
  private:
@@ -213,6 +217,7 @@ class AsyncChannel : public apache::thrift::async::TAsyncChannel {
   __s64 look(int* end);
   bool receive(std::size_t* most);
   bool isMoreThere();
+  Spun found();
   Spun spinForMore(std::optional<Time>* turnEnd);
   void rest(bool isMore);
   bool armMore(bool isStuck);
@@ -244,6 +249,7 @@ class AsyncChannel : public apache::thrift::async::TAsyncChannel {
   std::deque<CallId> oneways_;  // that may not be in the ring yet
   std::deque<Ended> ended_;
   AsyncError lastError_;
+  Tally tally_;  // of receiving
   AsyncInbox inbox_;
   AsyncOutbox outbox_;
 

@@ -18,8 +18,14 @@ constexpr std::uint32_t kPublishBytes = 64 << 10;
 
 }  // namespace
 
+void AsyncOutbox::attach(RingIo& io) {
+  io_ = &io;
+  tally_.begin(io.outgoing().counters);
+}
+
 void AsyncOutbox::clear() {
   io_ = nullptr;
+  tally_.hide();
   staged_ = 0;
   waiting_.clear();
   sent_ = queued_ = 0;
@@ -57,8 +63,12 @@ void AsyncOutbox::stage(const std::uint8_t* data, std::uint32_t size) {
 void AsyncOutbox::publish() {
   if (staged_ == 0) return;
   const bool asked = lanecall_ring_publish(&io_->outgoing().core, staged_);
+  tally_.add(&lanecall_user_counters::flushes);
+  tally_.add(&lanecall_user_counters::bytes, staged_);
   staged_ = 0;
-  if (asked) io_->notify();
+  if (!asked) return;
+  tally_.add(&lanecall_user_counters::doorbells);
+  io_->notify();
 }
 
 // ---- Messages --------------------------------------------------------------
@@ -152,8 +162,10 @@ bool AsyncOutbox::canGoOn() {
 
 // A carried ring's channel is what has to take bytes, and nobody can ask it.
 bool AsyncOutbox::armRoom() {
-  return !io_->isCarried() &&
-         lanecall_ring_arm_space(&io_->outgoing().core, 1) != 0;
+  if (io_->isCarried()) return false;
+  tally_.add(&lanecall_user_counters::full_waits);
+  io_->hurry();
+  return lanecall_ring_arm_space(&io_->outgoing().core, 1) != 0;
 }
 
 }  // namespace lanecall

@@ -7,6 +7,7 @@
 #define LANECALL_ASYNC_OUTBOX_H
 
 #include <lanecall/buffered.h>
+#include <lanecall/counters.h>
 #include <lanecall/ring_io.h>
 
 #include <cstddef>
@@ -21,7 +22,7 @@ class AsyncOutbox {
   explicit AsyncOutbox(Framing framing) : framing_(framing) {}
 
   // From now on there is a ring, until clear().
-  void attach(RingIo& io) { io_ = &io; }
+  void attach(RingIo& io);
   // Forgets what was not sent.
   void clear();
 
@@ -55,6 +56,9 @@ class AsyncOutbox {
   // The messages of calls up to this one are in the ring.
   std::uint64_t handed() const { return handed_; }
 
+  // Of this connection, or the last one.
+  lanecall_user_counters counted() const { return tally_.get(); }
+
  private:
   struct Waiting {
     std::uint64_t id;
@@ -70,6 +74,7 @@ class AsyncOutbox {
 
   const Framing framing_;
   RingIo* io_ = nullptr;
+  Tally tally_;
   std::uint32_t staged_ = 0;  // bytes in the ring that were not published
   std::deque<Waiting> waiting_;
   std::size_t sent_ = 0;    // bytes of the first that are in the ring
