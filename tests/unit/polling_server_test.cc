@@ -142,8 +142,8 @@ class PollingServerTest : public ::testing::Test {
     none.reset();
     stop();
     server.reset();
-    // Those that a server has given up still use what is below.
-    while (threads() > threadsBefore) std::this_thread::yield();
+    // Threads that it has given up still use what is below.
+    while (edu.use_count() > 1) std::this_thread::yield();
     std::filesystem::remove_all(folder);
   }
 
@@ -195,9 +195,11 @@ class PollingServerTest : public ::testing::Test {
         test->release.wait();
       }
       PollingServerTest* test;
+      std::shared_ptr<ScriptedEdu> kept;  // until it is gone
     };
     auto slow = std::make_shared<Slow>();
     slow->test = this;
+    slow->kept = edu;
     return slow;
   }
 
@@ -218,7 +220,6 @@ class PollingServerTest : public ::testing::Test {
     };
   }
 
-  const int threadsBefore = threads();
   const std::string folder = makeFolder();
   const std::string path = folder + "/card";
   ServerOptions options;
