@@ -27,6 +27,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <stdexcept>
 #include <system_error>
@@ -136,7 +137,7 @@ class PollingServer::Poller
     try {
       startThread();
       outOfThreads_ = false;
-    } catch (const std::system_error& error) {
+    } catch (const std::exception& error) {
       // Said when it begins, not at every try.
       if (!std::exchange(outOfThreads_, true))
         log_->error("event=no_thread error=\"{}\" action=\"trying again\"",
