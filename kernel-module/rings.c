@@ -10,6 +10,7 @@
 #include <lanecall/card.h>
 
 #include "lanecall.h"
+#include "trace.h"
 
 static struct device *dma_device(struct lanecall_channel *ch)
 {
@@ -78,6 +79,7 @@ static void send_attach(struct lanecall_channel *ch)
 {
 	struct lanecall_slot *slot = ch->slot;
 
+	trace_lanecall_attach(ch);
 	if (!ch->in_card)
 		send_tables(ch);
 	lanecall_slot_write(slot, LANECALL_CH_TX_SHIFT, ilog2(ch->tx_bytes));
