@@ -412,7 +412,10 @@ TEST_F(Regions, ResetsUnderLoadLoseNothing) {
       users.emplace_back([&] {
         Memory memory(300 * kPage);
         Fd fd = open_channel();
-        lanecall_region_registration wanted = lend(fd.get(), memory);
+        lend(fd.get(), memory.data(), 100 * kPage);
+        lanecall_region_registration wanted =
+            lend(fd.get(), memory.data() + 100 * kPage, 100 * kPage);
+        wanted.address += 100 * kPage;
         int error = 0;
         for (int turn = 0; error == 0; turn++) {
           error = register_region(fd.get(), &wanted);

@@ -10,10 +10,9 @@
  * have bytes moved between card memory and memory that the guest has lent.
  * docs/device.md of the Lanecall project specifies it.
  *
- * Everything here runs under the big lock, but for the copying of bulk data, and
- * nothing blocks. The structure is
- * part of the device, so it stays valid for as long as the device's memory
- * regions are referenced.
+ * Everything here runs under the big lock, but for the copying of bulk data,
+ * and nothing blocks. The structure is part of the device, so it stays valid
+ * for as long as the device's memory regions are referenced.
  */
 #ifndef HW_MISC_LANECALL_H
 #define HW_MISC_LANECALL_H

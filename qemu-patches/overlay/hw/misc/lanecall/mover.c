@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The mover: moves bytes between regions and card memory, in slices of a bounded
- * number of pieces. Guest memory is mapped and unmapped under the big lock, here
- * in the main loop; a worker of QEMU's pool copies outside of it. While it copies
- * one slice the next is mapped. A slice that is small, when the worker has none,
- * is copied at once: two hops between threads would take longer.
+ * The mover: moves bytes between regions and card memory, in slices of a
+ * bounded number of pieces. Guest memory is mapped and unmapped under the big
+ * lock, here in the main loop; a worker of QEMU's pool copies outside of it.
+ * While it copies one slice the next are mapped. A slice that is small, when
+ * the worker has none, is copied at once: two hops between threads would take
+ * longer.
  *
  * A turn: unmaps what has been copied, tells the server what is done, maps what
  * is next. Turns are bottom halves.
  *
- * The worker knows nothing but slices, and never takes the lock; nobody waits for
- * it. While it is away it holds a reference to the device, and an engine that
- * goes away leaves the mover behind, to unmap the rest when the worker comes
- * home. Then and at a reset it copies no further than it has to.
+ * The worker knows nothing but slices, and never takes the lock; nobody waits
+ * for it. While it is away it holds a reference to the device, and an engine
+ * that goes away leaves the mover behind, to unmap the rest when the worker
+ * comes home. Then and at a reset it copies no further than it has to.
  */
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
@@ -31,7 +32,8 @@
 /* ---- Copying ------------------------------------------------------------- */
 
 /* Both may lie in card memory: a guest can lend anything that is memory. */
-static void copy_bytes(const LanecallPiece *piece, uint64_t from, uint64_t bytes)
+static void copy_bytes(const LanecallPiece *piece, uint64_t from,
+                       uint64_t bytes)
 {
     switch (piece->type) {
     case LANECALL_DMA_READ:
@@ -195,6 +197,11 @@ bool lanecall_mover_busy(const LanecallMover *mover)
     return mover->retired != mover->filled;
 }
 
+static bool has_room(const LanecallMover *mover)
+{
+    return mover->filled - mover->retired < LANECALL_SLICES;
+}
+
 static void retire_slices(LanecallMover *mover)
 {
     /* Pairs with the release in work(). */
@@ -229,7 +236,7 @@ static bool launch_slice(LanecallMover *mover)
     LanecallSlice *slice = slice_of(mover, mover->filled);
     bool by_worker;
 
-    if (mover->filled - mover->retired == LANECALL_SLICES) {
+    if (!has_room(mover)) {
         return false;
     }
     fill_slice(mover, slice);
@@ -252,18 +259,14 @@ static bool launch_slice(LanecallMover *mover)
     return true;
 }
 
-static bool has_room(const LanecallMover *mover)
-{
-    return mover->filled - mover->retired < LANECALL_SLICES;
-}
-
 static void run_turn(LanecallMover *mover)
 {
-    unsigned i;
+    unsigned left = SLICES_PER_TURN;
 
     retire_slices(mover);
     come_to_rest(mover);
-    for (i = 0; i < SLICES_PER_TURN && launch_slice(mover); i++) {
+    while (left && launch_slice(mover)) {
+        left--;
     }
     lanecall_batch_tell(mover);
     if (has_room(mover) && !QTAILQ_EMPTY(&mover->queue)) {
