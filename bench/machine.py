@@ -33,8 +33,8 @@ TAP_GUEST = "192.0.2.2"
 TAP_BITS = 30
 USER_HOST = "10.0.2.2"  # the host as seen through QEMU's user network
 
-# As lanecall-bench sets it for itself: large strings are not mapped and unmapped
-# for each call.
+# As lanecall-bench sets it for itself: large strings are not mapped and
+# unmapped for each call.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20),
           "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1)}
 

@@ -67,6 +67,8 @@
 #include <lanecall/region.h>
 #include <lanecall/ring.h>
 
+#include "placement.h"
+
 #define LANECALL_NAME "lanecall"
 
 /* What the device's registers say about its layout, once it is believed. */
@@ -192,13 +194,6 @@ struct lanecall_pinned {
 	struct sg_table table; /* while mapped */
 };
 
-/* struct lanecall_places, as numbers and checked. */
-struct lanecall_placement {
-	u64 index;
-	u64 tx;
-	u64 rx;
-};
-
 /* Counted by ref: one for the file, one for the slot. */
 struct lanecall_channel {
 	struct kref ref;
@@ -243,7 +238,7 @@ struct lanecall_channel {
 	bool close_sent; /* because broken; under lanecall_device.lock */
 	struct lanecall_ring tx_ring;
 	struct lanecall_ring rx_ring;
-	struct lanecall_placement placed; /* if in_card and attached */
+	struct lanecall_placement placed; /* checked; if in_card and attached */
 };
 
 /* module.c */

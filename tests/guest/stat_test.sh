@@ -40,6 +40,14 @@ stat
 flushes=$(total 5)
 check "read and write: a flush for each call" [ "$flushes" = 100 ]
 
+lanecall --mode mapped ping --count 100
+stat
+check "mapped: the client's word, marked" grep -q "^\* with what programs say" /tmp/out
+check "mapped: another flush for each call" [ "$(total 5)" = 200 ]
+read -r bytes </sys/class/lanecall/lanecall0/total/tx_bytes
+read -r said </sys/class/lanecall/lanecall0/total/user_tx_bytes
+check "mapped: as many bytes as by read and write" [ "$bytes" = "$said" ]
+
 (timeout -s INT 3 lanecall stat --watch || true) >/tmp/out 2>&1
 check "watching prints rates" grep -q "In each second:" /tmp/out
 
