@@ -9,12 +9,14 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 # Targets share a build folder; each uses all CPUs by itself.
 .NOTPARALLEL:
-.PHONY: help app-check module-check check shell clean
+.PHONY: help app-check module-check check shell bench bench-quick clean
 
 help:
 	@echo 'make app-check     client and server talk over TCP and a Unix socket'
 	@echo 'make module-check  the same two talk through a PCIe device in a guest'
 	@echo 'make check         every test'
+	@echo 'make bench         calls over the device and over what else there is, measured'
+	@echo '                   side by side: 10 minutes; make bench-quick: 2'
 	@echo 'make shell         a prompt in the guest: module loaded, client on PATH'
 	@echo 'make clean         removes $(BUILD)/; cached QEMU and kernel builds stay'
 	@echo
@@ -24,8 +26,9 @@ help:
 app-check: NEEDS = app
 module-check shell: NEEDS = app qemu guest
 check: NEEDS = app qemu guest check
+bench bench-quick: NEEDS = app qemu guest bench
 
-app-check module-check check shell:
+app-check module-check check shell bench bench-quick:
 	@scripts/need $(NEEDS)
 	@scripts/configure $(BUILD) $(CMAKE_ARGS)
 	@scripts/build $(BUILD) $(JOBS) $@

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <stdexcept>
 
+#include "call_times.h"
 #include "commands.h"
 #include "random.h"
 
@@ -14,30 +14,19 @@ double microseconds(std::chrono::steady_clock::duration d) {
   return std::chrono::duration<double, std::micro>(d).count();
 }
 
-// The smallest value that at least this share of all values do not exceed.
-double percentile(const std::vector<double>& sorted, double share) {
-  auto rank = static_cast<std::size_t>(share * sorted.size());
-  return sorted[std::min(rank, sorted.size() - 1)];
-}
-
 }  // namespace
 
 int runPing(Session& session, int count) {
-  std::vector<double> times;
-  times.reserve(count);
+  using Clock = std::chrono::steady_clock;
+  CallTimes times(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
-    auto start = std::chrono::steady_clock::now();
+    const Clock::time_point start = Clock::now();
     session.edu().ping();
-    times.push_back(microseconds(std::chrono::steady_clock::now() - start));
+    times.add(Clock::now() - start);
   }
-  std::sort(times.begin(), times.end());
-  std::printf("ping over %s: %d calls, microseconds:", session.path().c_str(),
-              count);
-  std::printf(" min %.1f", times.front());
-  for (auto [label, share] :
-       {std::pair{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}})
-    std::printf(" %s %.1f", label, percentile(times, share));
-  std::printf(" max %.1f\n", times.back());
+  std::printf("ping over %s: %d calls, microseconds: %s\n",
+              session.path().c_str(), count, times.percentiles().c_str());
+  if (count > 1) std::printf("%s", times.histogram().c_str());
   return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include "commands.h"
 #include "random.h"
+#include "stat_commands.h"
 
 namespace {
 
@@ -28,7 +29,9 @@ struct CommandLine {
   std::int32_t number = 0;
   std::vector<std::int32_t> numbers;
   std::string file;
+  bool watch = false;
   std::function<int(Session&)> command;
+  std::function<int()> local;  // instead of command: needs no server
 
   std::uint64_t seedOrFresh() const {
     return seed ? *seed : Random::freshSeed();
@@ -179,6 +182,14 @@ void addVirtineCommands(CLI::App& app, CommandLine& line) {
   });
 }
 
+void addStatCommand(CLI::App& app, CommandLine& line) {
+  auto* stat = app.add_subcommand(
+      "stat", "What the driver counts of this machine's pcie channels");
+  stat->add_flag("--watch", line.watch,
+                 "Print how often a second, each second, until Ctrl-C");
+  stat->callback([&] { line.local = [&line] { return runStat(line.watch); }; });
+}
+
 // One line for an error of the command line itself; returns the exit status.
 int misused(const CLI::App& app, const std::string& what) {
   std::string asked = "lanecall";
@@ -191,14 +202,24 @@ int misused(const CLI::App& app, const std::string& what) {
   return 2;
 }
 
-int run(const CommandLine& line) try {
-  Session session(line.to, line.options);
-  int status = line.command(session);
+int flushed(int status) {
   if (std::fflush(stdout) != 0) {
     std::perror("lanecall: standard output");
     return 1;
   }
   return status;
+}
+
+int runLocal(const CommandLine& line) try {
+  return flushed(line.local());
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "lanecall: %s\n", error.what());
+  return 1;
+}
+
+int run(const CommandLine& line) try {
+  Session session(line.to, line.options);
+  return flushed(line.command(session));
 } catch (const std::exception& error) {
   std::fflush(stdout);
   std::fprintf(stderr, "lanecall: %s\n",
@@ -214,6 +235,7 @@ int main(int argc, char** argv) {
   addConnectionOptions(app, line);
   addEduCommands(app, line);
   addVirtineCommands(app, line);
+  addStatCommand(app, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -225,6 +247,7 @@ int main(int argc, char** argv) {
   } catch (const std::invalid_argument& error) {
     return misused(app, error.what());
   }
+  if (line.local) return runLocal(line);
   // Not before the words that are there: a wrong one is the better news.
   if (!line.command) return misused(app, "a command is missing");
   if (line.to.empty())

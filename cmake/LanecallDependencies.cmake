@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the library and whoever links it need: lanecall::thrift, made from
-# pkg-config's file (Debian ships no CMake package for Thrift), and threads.
+# What the library and whoever links it need: lanecall::thrift and
+# lanecall::event, made from pkg-config's files (Debian ships no CMake packages
+# for Thrift and libevent), and threads.
 # Used inside the tree and by an installed lanecall-config.cmake alike.
 include(CMakeFindDependencyMacro)
 set(THREADS_PREFER_PTHREAD_FLAG ON)
@@ -14,4 +15,10 @@ if(NOT TARGET lanecall::thrift)
   add_library(lanecall::thrift INTERFACE IMPORTED GLOBAL)
   target_link_libraries(lanecall::thrift
     INTERFACE PkgConfig::LANECALL_THRIFT Threads::Threads)
+endif()
+if(NOT TARGET lanecall::event)
+  pkg_check_modules(LANECALL_EVENT REQUIRED IMPORTED_TARGET GLOBAL
+                    "libevent_core>=2.1")
+  add_library(lanecall::event INTERFACE IMPORTED GLOBAL)
+  target_link_libraries(lanecall::event INTERFACE PkgConfig::LANECALL_EVENT)
 endif()

@@ -20,8 +20,10 @@ import cpio
 
 KEPT_SECONDS = 24 * 3600  # unused layers go away after this
 
-# Modules of Debian's kernel that the guest loads for a network card.
+# Modules of Debian's kernel that the guest loads for a network card, and for a
+# serial port with a name.
 NETWORK_MODULES = ["virtio_pci", "virtio_net"]
+PORT_MODULES = ["virtio_pci", "virtio_console"]
 OWN_MODULE = "extra/lanecall.ko"  # below lib/modules/RELEASE, as modprobe wants
 
 
@@ -151,7 +153,7 @@ def module_index(kernel, own):
     there, and the file `own` at OWN_MODULE with its aliases."""
     needs = module_needs(kernel)
     lines = [f"{path}: {' '.join(needs[path])}\n"
-             for path in module_paths(kernel, NETWORK_MODULES)]
+             for path in module_paths(kernel, NETWORK_MODULES + PORT_MODULES)]
     info = subprocess.run(["/sbin/modinfo", "-F", "alias", own],
                           capture_output=True, text=True, check=False)
     if info.returncode != 0:
@@ -168,7 +170,7 @@ def system_layer(kernel):
     layer.add("/bin/busybox", "/bin/busybox")
     layer.add("/init", os.path.join(os.path.dirname(__file__), "init"))
     release = os.path.basename(modules_folder(kernel))
-    for path in module_paths(kernel, NETWORK_MODULES):
+    for path in module_paths(kernel, NETWORK_MODULES + PORT_MODULES):
         layer.add(f"/lib/modules/{release}/{path}",
                   os.path.join(modules_folder(kernel), path))
     return layer

@@ -15,6 +15,8 @@ import subprocess
 
 FIRMWARE = ["/usr/share/seabios", "/usr/share/qemu"]
 CARD_WINDOW = "256M"  # of a root port, for BAR 4 of the device below it
+USER_ADDRESS = "10.0.2.15/24"  # the guest's on QEMU's user network
+USER_HOST = "10.0.2.2"  # the host as seen from there
 STOP_SECONDS = 10  # for QEMU to end in order before it is killed
 
 _PR_SET_PDEATHSIG = 1
@@ -67,8 +69,25 @@ class Machine:
             self.add("-device", ",".join(words + options))
 
     def user_network(self):
-        self.add("-netdev", "user,id=net0",
-                 "-device", "virtio-net-pci,netdev=net0,romfile=")
+        self.add("-netdev", "user,id=user",
+                 "-device", "virtio-net-pci,netdev=user,romfile=")
+
+    def tap(self, interface):
+        """A network card on an interface that is there and this user's."""
+        name = f"tap-{interface}"
+        self.add("-netdev", f"tap,id={name},ifname={option(interface)},"
+                 "script=no,downscript=no",
+                 "-device", f"virtio-net-pci,netdev={name},romfile=")
+
+    def ports(self, pairs):
+        """virtio-serial ports: names and the sockets that they lead to."""
+        if pairs:
+            self.add("-device", f"virtio-serial-pci,max_ports={len(pairs) + 1}")
+        for i, (name, path) in enumerate(pairs):
+            self.add("-chardev",
+                     f"socket,id=port-{i},path={option(path)},server=off",
+                     "-device",
+                     f"virtserialport,chardev=port-{i},name={name}")
 
     def start(self, console, errors):
         """Starts it; returns the Guest."""

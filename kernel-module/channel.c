@@ -95,6 +95,8 @@ struct lanecall_channel *lanecall_channel_create(struct lanecall_slot *slot)
 		return ERR_PTR(-ENOMEM);
 	}
 	get_device(&ldev->dev);
+	ch->opener = get_pid(task_tgid(current));
+	get_task_comm(ch->opener_comm, current);
 	return ch;
 }
 
@@ -105,6 +107,7 @@ static void channel_free(struct kref *ref)
 
 	if (ch->dummy)
 		__free_page(ch->dummy);
+	put_pid(ch->opener);
 	put_device(&ch->ldev->dev);
 	kfree(ch);
 }
@@ -126,6 +129,7 @@ void lanecall_channel_detach(struct lanecall_channel *ch)
 	struct lanecall_index_page *index = ch->index;
 
 	spin_lock(&ch->look);
+	lanecall_counters_ask(ch);
 	lanecall_put32(&index->gone, 1);
 	WRITE_ONCE(ch->detached, true);
 	spin_unlock(&ch->look);
@@ -172,9 +176,9 @@ static bool is_stillborn(struct lanecall_channel *ch)
 	return dead;
 }
 
-static bool is_interrupted_since(struct lanecall_slot *slot, s64 seen)
+static s64 interrupts(const struct lanecall_slot *slot)
 {
-	return atomic64_read(&slot->interrupts) != seen;
+	return atomic64_read(&slot->counters[LANECALL_INTERRUPTS]);
 }
 
 /**
@@ -191,7 +195,7 @@ int lanecall_channel_wait_open(struct lanecall_channel *ch)
 	int err;
 
 	for (;;) {
-		seen = atomic64_read(&slot->interrupts);
+		seen = interrupts(slot);
 		if (is_open_decided(ch, &word))
 			break;
 		if (is_stillborn(ch))
@@ -199,7 +203,7 @@ int lanecall_channel_wait_open(struct lanecall_channel *ch)
 				       lanecall_status_errno(word) : -EIO;
 		err = wait_event_interruptible(slot->wait,
 					       is_open_decided(ch, &word) ||
-					       is_interrupted_since(slot, seen));
+					       interrupts(slot) != seen);
 		if (err)
 			return err;
 	}

@@ -9,6 +9,7 @@
 #include <linux/log2.h>
 
 #include "lanecall.h"
+#include "trace.h"
 
 #define LANECALL_REGISTERS_END 0x64 /* past the last device register */
 #define LANECALL_ALL_ONES 0xffffffffU
@@ -266,7 +267,8 @@ void lanecall_slot_doorbell(struct lanecall_slot *slot)
 {
 	const struct lanecall_geometry *geo = &slot->ldev->geo;
 
-	atomic64_inc(&slot->doorbells);
+	trace_lanecall_doorbell(slot);
+	lanecall_count(slot, LANECALL_DOORBELLS, 1);
 	writel(1, slot->ldev->regs + geo->doorbell_offset +
 		  geo->doorbell_stride * slot->number);
 }

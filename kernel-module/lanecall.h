@@ -57,6 +57,7 @@
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -65,6 +66,8 @@
 #include <lanecall/driver.h>
 #include <lanecall/region.h>
 #include <lanecall/ring.h>
+
+#include "placement.h"
 
 #define LANECALL_NAME "lanecall"
 
@@ -93,6 +96,25 @@ enum lanecall_closing {
 	LANECALL_RETIRED, /* no confirmation: kept until the device stops */
 };
 
+/* What is counted of each channel: by the driver, and then by its program. */
+enum lanecall_counter {
+	LANECALL_TX_BYTES,
+	LANECALL_RX_BYTES,
+	LANECALL_FLUSHES, /* writes that moved bytes */
+	LANECALL_DOORBELLS,
+	LANECALL_INTERRUPTS,
+	LANECALL_SLEEPS, /* in read and write */
+	LANECALL_FULL_WAITS, /* writes that met a full TX, once for each time */
+	LANECALL_USER_TX_BYTES, /* struct lanecall_user_counters from here on */
+	LANECALL_USER_RX_BYTES,
+	LANECALL_USER_FLUSHES,
+	LANECALL_USER_DOORBELLS,
+	LANECALL_USER_SPINS,
+	LANECALL_USER_SLEEPS,
+	LANECALL_USER_FULL_WAITS,
+	LANECALL_COUNTERS
+};
+
 struct lanecall_slot {
 	struct lanecall_device *ldev;
 	unsigned int number;
@@ -105,11 +127,8 @@ struct lanecall_slot {
 	unsigned long deadline; /* of this phase, in jiffies */
 	struct delayed_work reap;
 
-	/* since the device was bound; for sysfs */
-	atomic64_t tx_bytes;
-	atomic64_t rx_bytes;
-	atomic64_t doorbells;
-	atomic64_t interrupts;
+	/* since the last open; the device's lock is held when that begins */
+	atomic64_t counters[LANECALL_COUNTERS];
 };
 
 /* An interrupt vector serves slots first, first + step, ... */
@@ -130,6 +149,7 @@ struct lanecall_device {
 	void *card; /* BAR 4, write-combining; likewise; NULL: not used */
 	u64 card_bytes;
 	char pci_name[24];
+	unsigned int minor; /* kept when the number is given back; for traces */
 	struct lanecall_geometry geo;
 	unsigned int slot_count;
 	struct lanecall_slot *slots;
@@ -146,6 +166,7 @@ struct lanecall_device {
 	bool online; /* under lock */
 	u32 generation; /* under lock */
 	u64 features; /* accepted; under lock */
+	u64 counted_before[LANECALL_COUNTERS]; /* ended channels; under lock */
 };
 
 /*
@@ -173,13 +194,6 @@ struct lanecall_pinned {
 	struct sg_table table; /* while mapped */
 };
 
-/* struct lanecall_places, as numbers and checked. */
-struct lanecall_placement {
-	u64 index;
-	u64 tx;
-	u64 rx;
-};
-
 /* Counted by ref: one for the file, one for the slot. */
 struct lanecall_channel {
 	struct kref ref;
@@ -187,6 +201,8 @@ struct lanecall_channel {
 	struct lanecall_slot *slot;
 	u32 generation; /* of the device when this was opened */
 	u64 features; /* likewise */
+	struct pid *opener; /* process that opened the file */
+	char opener_comm[TASK_COMM_LEN];
 
 	struct mutex setup; /* attaching, detaching; see above */
 	u32 tx_bytes; /* chosen sizes; under setup */
@@ -222,7 +238,7 @@ struct lanecall_channel {
 	bool close_sent; /* because broken; under lanecall_device.lock */
 	struct lanecall_ring tx_ring;
 	struct lanecall_ring rx_ring;
-	struct lanecall_placement placed; /* if in_card and attached */
+	struct lanecall_placement placed; /* checked; if in_card and attached */
 };
 
 /* module.c */
@@ -330,6 +346,20 @@ void lanecall_regions_detach(struct lanecall_channel *ch);
 
 /* file.c */
 extern const struct file_operations lanecall_fops;
+
+/* counters.c */
+static inline void lanecall_count(struct lanecall_slot *slot,
+				  enum lanecall_counter counter, u64 more)
+{
+	atomic64_add(more, &slot->counters[counter]);
+}
+
+void lanecall_counters_ask(struct lanecall_channel *ch);
+void lanecall_counters_restart(struct lanecall_slot *slot);
+u64 lanecall_counters_read(struct lanecall_slot *slot,
+			   enum lanecall_counter counter);
+u64 lanecall_counters_total(struct lanecall_device *ldev,
+			    enum lanecall_counter counter);
 
 /* sysfs.c */
 int lanecall_sysfs_create(struct lanecall_device *ldev);

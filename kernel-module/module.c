@@ -42,6 +42,7 @@ int lanecall_minor_get(struct lanecall_device *ldev)
 		ida_free(&lanecall_minors, minor);
 		return err;
 	}
+	ldev->minor = minor;
 	ldev->dev.devt = MKDEV(MAJOR(lanecall_first), minor);
 	return 0;
 }

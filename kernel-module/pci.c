@@ -13,6 +13,7 @@
 #include <linux/slab.h>
 
 #include "lanecall.h"
+#include "trace.h"
 
 #define LANECALL_VECTORS_PER_CPU 32
 
@@ -35,7 +36,8 @@ static irqreturn_t lanecall_interrupt(int irq, void *data)
 	for (i = vector->first; i < ldev->slot_count; i += vector->step) {
 		struct lanecall_slot *slot = &ldev->slots[i];
 
-		atomic64_inc(&slot->interrupts);
+		trace_lanecall_interrupt(slot);
+		lanecall_count(slot, LANECALL_INTERRUPTS, 1);
 		wake_up_all(&slot->wait);
 		if (READ_ONCE(slot->closing) != LANECALL_IN_USE)
 			lanecall_slot_kick(slot);

@@ -7,9 +7,8 @@
 #include <linux/dma-mapping.h>
 #include <linux/log2.h>
 
-#include <lanecall/card.h>
-
 #include "lanecall.h"
+#include "trace.h"
 
 static struct device *dma_device(struct lanecall_channel *ch)
 {
@@ -78,6 +77,7 @@ static void send_attach(struct lanecall_channel *ch)
 {
 	struct lanecall_slot *slot = ch->slot;
 
+	trace_lanecall_attach(ch);
 	if (!ch->in_card)
 		send_tables(ch);
 	lanecall_slot_write(slot, LANECALL_CH_TX_SHIFT, ilog2(ch->tx_bytes));
@@ -119,29 +119,6 @@ int lanecall_rings_attach(struct lanecall_channel *ch, bool in_card)
 
 /* ---- Placed by the device ---------------------------------------------------- */
 
-/* Inside card memory, aligned, and no two of them share a page? */
-static bool is_valid_placement(const struct lanecall_channel *ch,
-			       const struct lanecall_placement *at)
-{
-	u64 card = ch->ldev->card_bytes;
-	u64 index = lanecall_card_index_bytes(PAGE_SIZE);
-	u64 tx = lanecall_card_ring_bytes(ch->tx_bytes, PAGE_SIZE);
-	u64 rx = lanecall_card_ring_bytes(ch->rx_bytes, PAGE_SIZE);
-
-	return lanecall_card_fits(at->index, index, PAGE_SIZE, card) &&
-	       lanecall_card_fits(at->tx, tx, PAGE_SIZE, card) &&
-	       lanecall_card_fits(at->rx, rx, PAGE_SIZE, card) &&
-	       !lanecall_card_overlap(at->index, index, at->tx, tx) &&
-	       !lanecall_card_overlap(at->index, index, at->rx, rx) &&
-	       !lanecall_card_overlap(at->tx, tx, at->rx, rx);
-}
-
-/* Ended before the server had placed anything? */
-static bool is_unplaced(const struct lanecall_placement *at)
-{
-	return !at->index && !at->tx && !at->rx;
-}
-
 static void init_rings(struct lanecall_channel *ch,
 		       struct lanecall_index_page *words)
 {
@@ -161,9 +138,10 @@ static int adopt_placed(struct lanecall_channel *ch, bool ended)
 		.rx = le64_to_cpu(READ_ONCE(places->rx)),
 	};
 
-	if (ended && is_unplaced(&at))
+	if (ended && lanecall_placement_is_none(&at))
 		return 0;
-	if (!is_valid_placement(ch, &at))
+	if (!lanecall_placement_is_valid(&at, ch->tx_bytes, ch->rx_bytes,
+					 PAGE_SIZE, ch->ldev->card_bytes))
 		return -EIO;
 	ch->placed = at;
 	lanecall_buffer_place(&ch->tx, ch->ldev->card + at.tx, ch->tx_bytes);

@@ -11,6 +11,7 @@
 #include <linux/moduleparam.h>
 
 #include "lanecall.h"
+#include "trace.h"
 
 #define LANECALL_CLOSE_MS 1000 /* CLOSE has nothing to wait for */
 
@@ -42,6 +43,10 @@ void lanecall_slot_vacate(struct lanecall_slot *slot)
 	lockdep_assert_held(&slot->ldev->lock);
 	if (!ch)
 		return;
+	if (slot->ldev->online)
+		trace_lanecall_closed(slot);
+	else
+		trace_lanecall_gone(slot);
 	lanecall_channel_detach(ch);
 	slot->channel = NULL;
 	WRITE_ONCE(slot->closing, LANECALL_IN_USE);
@@ -70,6 +75,12 @@ static bool slot_is_closed(struct lanecall_slot *slot)
 	       (believed || lanecall_slot_status(slot) == LANECALL_CLOSED);
 }
 
+static void slot_send_close(struct lanecall_slot *slot)
+{
+	trace_lanecall_close(slot);
+	lanecall_slot_write(slot, LANECALL_CH_COMMAND, LANECALL_CMD_CLOSE);
+}
+
 /* Go on closing as far as the device and the clock allow. */
 static void slot_advance(struct lanecall_slot *slot)
 {
@@ -83,8 +94,7 @@ static void slot_advance(struct lanecall_slot *slot)
 	case LANECALL_DRAIN_SENT:
 		if (!late)
 			break;
-		lanecall_slot_write(slot, LANECALL_CH_COMMAND,
-				    LANECALL_CMD_CLOSE);
+		slot_send_close(slot);
 		slot_enter(slot, LANECALL_CLOSE_SENT, LANECALL_CLOSE_MS);
 		if (slot_is_closed(slot))
 			lanecall_slot_vacate(slot);
@@ -120,7 +130,7 @@ static void slot_close_broken(struct lanecall_slot *slot)
 	mutex_lock(&ch->writer);
 	lanecall_mapping_revoke(ch);
 	ch->close_sent = true;
-	lanecall_slot_write(slot, LANECALL_CH_COMMAND, LANECALL_CMD_CLOSE);
+	slot_send_close(slot);
 	mutex_unlock(&ch->writer);
 	mutex_unlock(&ch->reader);
 	mutex_unlock(&ch->setup);
@@ -165,7 +175,9 @@ static struct lanecall_channel *slot_open(struct lanecall_device *ldev)
 	if (IS_ERR(ch))
 		return ch;
 	kref_get(&ch->ref);
+	lanecall_counters_restart(slot);
 	slot->channel = ch;
+	trace_lanecall_open(slot);
 	lanecall_slot_write64(slot, LANECALL_CH_INDEX_LO, ch->index_address);
 	lanecall_slot_write(slot, LANECALL_CH_VECTOR, slot->vector);
 	lanecall_slot_write(slot, LANECALL_CH_FLAGS,
@@ -200,6 +212,7 @@ static void slot_start_closing(struct lanecall_slot *slot)
 
 	lanecall_channel_state(ch); /* notes whether the device has started */
 	if (!READ_ONCE(ch->broken)) {
+		trace_lanecall_drain(slot);
 		lanecall_slot_write(slot, LANECALL_CH_COMMAND,
 				    LANECALL_CMD_DRAIN);
 		slot_enter(slot, LANECALL_DRAIN_SENT, READ_ONCE(drain_ms));

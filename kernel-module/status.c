@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 
 #include "lanecall.h"
+#include "trace.h"
 
 #define STATUS_BITS 0x00ff00ffU /* state and error */
 
@@ -83,6 +84,7 @@ void lanecall_channel_break_locked(struct lanecall_channel *ch,
 		return;
 	lanecall_put32(&ch->index->gone, 1); /* not detached: it is there */
 	WRITE_ONCE(ch->broken, true);
+	trace_lanecall_gone(ch->slot);
 	say_why(ch, why);
 	wake_up_all(&ch->slot->wait);
 	lanecall_slot_kick(ch->slot);

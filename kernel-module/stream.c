@@ -13,6 +13,7 @@
 #include <linux/uio.h>
 
 #include "lanecall.h"
+#include "trace.h"
 
 #define LANECALL_AT_END (-ESHUTDOWN) /* of a look: in order, nothing comes */
 
@@ -196,6 +197,31 @@ static int taken_now(struct lanecall_channel *ch, u32 target)
 	return result;
 }
 
+/* ---- Sleeping --------------------------------------------------------------- */
+
+static bool is_readable(struct lanecall_channel *ch)
+{
+	return rx_now(ch) != 0;
+}
+
+static bool is_writable(struct lanecall_channel *ch)
+{
+	return tx_now(ch) != 0;
+}
+
+/* 0, or -ERESTARTSYS. The caller has looked in vain. */
+static int sleep_for(struct lanecall_channel *ch,
+		     bool (*is_ready)(struct lanecall_channel *ch), bool room)
+{
+	int err;
+
+	trace_lanecall_sleep(ch->slot, room);
+	lanecall_count(ch->slot, LANECALL_SLEEPS, 1);
+	err = wait_event_interruptible(ch->slot->wait, is_ready(ch));
+	trace_lanecall_wake(ch->slot, err);
+	return err;
+}
+
 /* ---- The caller's memory --------------------------------------------------- */
 
 /* So many faults in a row without a byte: fault_in did not see what copy saw. */
@@ -245,7 +271,7 @@ static void rx_release(struct lanecall_channel *ch, u32 bytes)
 	if (!ch->detached && !ch->broken)
 		bell = lanecall_ring_release(&ch->rx_ring, bytes);
 	spin_unlock(&ch->look);
-	atomic64_add(bytes, &ch->slot->rx_bytes);
+	lanecall_count(ch->slot, LANECALL_RX_BYTES, bytes);
 	if (bell)
 		lanecall_slot_doorbell(ch->slot);
 }
@@ -303,7 +329,7 @@ ssize_t lanecall_stream_read(struct lanecall_channel *ch, struct iov_iter *to,
 		if (nonblock)
 			return -EAGAIN;
 		lanecall_interrupt_here(ch);
-		err = wait_event_interruptible(ch->slot->wait, rx_now(ch) != 0);
+		err = sleep_for(ch, is_readable, false);
 	} while (!err);
 	if (done)
 		return done;
@@ -325,7 +351,7 @@ static int tx_publish(struct lanecall_channel *ch, u32 bytes)
 	spin_unlock(&ch->look);
 	if (err)
 		return err;
-	atomic64_add(bytes, &ch->slot->tx_bytes);
+	lanecall_count(ch->slot, LANECALL_TX_BYTES, bytes);
 	if (bell)
 		lanecall_slot_doorbell(ch->slot);
 	return 0;
@@ -381,10 +407,11 @@ ssize_t lanecall_stream_write(struct lanecall_channel *ch,
 		}
 		if (err || !iov_iter_count(from))
 			break;
-		err = nonblock ? -EAGAIN :
-				 wait_event_interruptible(ch->slot->wait,
-							  tx_now(ch) != 0);
+		lanecall_count(ch->slot, LANECALL_FULL_WAITS, 1);
+		err = nonblock ? -EAGAIN : sleep_for(ch, is_writable, true);
 	} while (!err);
+	if (done)
+		lanecall_count(ch->slot, LANECALL_FLUSHES, 1);
 	return done ?: err;
 }
 

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /sys/class/lanecall/lanecallN: version, channels, channels_in_use, regions,
- * regions_in_use, generation, and a folder channelM for each channel. One value per file.
+ * regions_in_use, generation, a folder channelM for each channel, and a folder
+ * total. One value per file; docs/driver.md has the list.
  *
- * Counters go from the moment the driver was bound and stay over opens. A
- * vector shared by several channels counts for each of them.
+ * All of it is there from bind to unbind, whichever channels are open: a file
+ * that is read while its channel closes tells of before or after. A channel's
+ * counters are those of its last open, the folder total's those of all channels
+ * since the driver was bound. A vector shared by several channels counts for
+ * each of them.
  */
+#include <linux/pid.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
@@ -88,37 +93,7 @@ static const struct attribute_group lanecall_group = {
 	.attrs = lanecall_attributes,
 };
 
-/* ---- A folder per channel ---------------------------------------------------- */
-
-static ssize_t show_u64(char *buf, const atomic64_t *counter)
-{
-	return sysfs_emit(buf, "%llu\n", (u64)atomic64_read(counter));
-}
-
-static ssize_t slot_show_tx_bytes(struct lanecall_slot *slot, char *buf)
-{
-	return show_u64(buf, &slot->tx_bytes);
-}
-
-static ssize_t slot_show_rx_bytes(struct lanecall_slot *slot, char *buf)
-{
-	return show_u64(buf, &slot->rx_bytes);
-}
-
-static ssize_t slot_show_doorbells(struct lanecall_slot *slot, char *buf)
-{
-	return show_u64(buf, &slot->doorbells);
-}
-
-static ssize_t slot_show_interrupts(struct lanecall_slot *slot, char *buf)
-{
-	return show_u64(buf, &slot->interrupts);
-}
-
-static ssize_t slot_show_vector(struct lanecall_slot *slot, char *buf)
-{
-	return sysfs_emit(buf, "%u\n", slot->vector);
-}
+/* ---- Files of a channel -------------------------------------------------------- */
 
 static const char *slot_state(struct lanecall_slot *slot)
 {
@@ -143,74 +118,188 @@ static const char *slot_state(struct lanecall_slot *slot)
 	}
 }
 
-static ssize_t slot_show_state(struct lanecall_slot *slot, char *buf)
+static ssize_t show_state(struct lanecall_slot *slot, char *buf)
 {
-	const char *state;
-
-	mutex_lock(&slot->ldev->lock);
-	state = slot_state(slot);
-	mutex_unlock(&slot->ldev->lock);
-	return sysfs_emit(buf, "%s\n", state);
+	return sysfs_emit(buf, "%s\n", slot_state(slot));
 }
 
+static ssize_t show_vector(struct lanecall_slot *slot, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", slot->vector);
+}
+
+static ssize_t show_plane(struct lanecall_slot *slot, char *buf)
+{
+	const struct lanecall_channel *ch = slot->channel;
+
+	if (!ch || !READ_ONCE(ch->attach_sent))
+		return sysfs_emit(buf, "none\n");
+	return sysfs_emit(buf, "%s\n", ch->in_card ? "direct" : "socket");
+}
+
+static ssize_t show_mode(struct lanecall_slot *slot, char *buf)
+{
+	const struct lanecall_channel *ch = slot->channel;
+
+	if (!ch || !READ_ONCE(ch->attach_sent))
+		return sysfs_emit(buf, "none\n");
+	return sysfs_emit(buf, "%s\n", READ_ONCE(ch->mapped) ? "mapped" : "rw");
+}
+
+/* In the reader's own numbers; 0: no process that the reader could see. */
+static pid_t opener_of(const struct lanecall_slot *slot)
+{
+	return slot->channel ? pid_vnr(slot->channel->opener) : 0;
+}
+
+static ssize_t show_pid(struct lanecall_slot *slot, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", opener_of(slot));
+}
+
+/* A program names itself as it likes: what is not printable is escaped. */
+static ssize_t show_comm(struct lanecall_slot *slot, char *buf)
+{
+	const struct lanecall_channel *ch = slot->channel;
+
+	if (!opener_of(slot))
+		return sysfs_emit(buf, "\n");
+	return sysfs_emit(buf, "%*pE\n",
+			  (int)strnlen(ch->opener_comm, TASK_COMM_LEN),
+			  ch->opener_comm);
+}
+
+/* Called with the device's lock held, so that the channel stays. */
 static const struct {
 	const char *name;
 	ssize_t (*show)(struct lanecall_slot *slot, char *buf);
-} slot_files[] = {
-	{ "tx_bytes", slot_show_tx_bytes },
-	{ "rx_bytes", slot_show_rx_bytes },
-	{ "doorbells", slot_show_doorbells },
-	{ "interrupts", slot_show_interrupts },
-	{ "vector", slot_show_vector },
-	{ "state", slot_show_state },
+} facts[] = {
+	{ "state", show_state },
+	{ "plane", show_plane },
+	{ "mode", show_mode },
+	{ "pid", show_pid },
+	{ "comm", show_comm },
+	{ "vector", show_vector },
 };
 
-struct slot_attribute {
+static const char * const counter_names[LANECALL_COUNTERS] = {
+	[LANECALL_TX_BYTES] = "tx_bytes",
+	[LANECALL_RX_BYTES] = "rx_bytes",
+	[LANECALL_FLUSHES] = "flushes",
+	[LANECALL_DOORBELLS] = "doorbells",
+	[LANECALL_INTERRUPTS] = "interrupts",
+	[LANECALL_SLEEPS] = "sleeps",
+	[LANECALL_FULL_WAITS] = "full_waits",
+	[LANECALL_USER_TX_BYTES] = "user_tx_bytes",
+	[LANECALL_USER_RX_BYTES] = "user_rx_bytes",
+	[LANECALL_USER_FLUSHES] = "user_flushes",
+	[LANECALL_USER_DOORBELLS] = "user_doorbells",
+	[LANECALL_USER_SPINS] = "user_spins",
+	[LANECALL_USER_SLEEPS] = "user_sleeps",
+	[LANECALL_USER_FULL_WAITS] = "user_full_waits",
+};
+
+/* ---- Folders ---------------------------------------------------------------------- */
+
+#define FILES_MAX (LANECALL_COUNTERS + ARRAY_SIZE(facts))
+
+struct folder_file {
 	struct device_attribute attr;
-	struct lanecall_slot *slot;
-	unsigned int file; /* in slot_files */
+	struct lanecall_slot *slot; /* NULL: of the whole device */
+	unsigned int number; /* a counter's, or a fact's */
 };
 
 /* Everything that one folder consists of. */
-struct slot_folder {
+struct folder {
 	struct attribute_group group;
 	char name[16];
-	struct slot_attribute files[ARRAY_SIZE(slot_files)];
-	struct attribute *list[ARRAY_SIZE(slot_files) + 1];
+	struct folder_file files[FILES_MAX];
+	struct attribute *list[FILES_MAX + 1];
+	unsigned int count;
 };
 
 struct lanecall_sysfs {
-	struct slot_folder *folders;
-	const struct attribute_group *groups[LANECALL_MAX_CHANNELS + 2];
+	struct folder *folders; /* the device's, then the channels' */
+	const struct attribute_group *groups[LANECALL_MAX_CHANNELS + 3];
 };
 
-static ssize_t slot_show(struct device *dev, struct device_attribute *attr,
-			 char *buf)
+static struct folder_file *to_file(struct device_attribute *attr)
 {
-	struct slot_attribute *file =
-		container_of(attr, struct slot_attribute, attr);
-
-	return slot_files[file->file].show(file->slot, buf);
+	return container_of(attr, struct folder_file, attr);
 }
 
-static void init_folder(struct slot_folder *folder, struct lanecall_slot *slot)
+static ssize_t show_fact(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	struct lanecall_device *ldev = to_lanecall(dev);
+	struct folder_file *file = to_file(attr);
+	ssize_t length;
+
+	mutex_lock(&ldev->lock);
+	length = facts[file->number].show(file->slot, buf);
+	mutex_unlock(&ldev->lock);
+	return length;
+}
+
+static ssize_t show_counter(struct device *dev, struct device_attribute *attr,
+			    char *buf)
+{
+	struct folder_file *file = to_file(attr);
+
+	return sysfs_emit(buf, "%llu\n",
+			  lanecall_counters_read(file->slot, file->number));
+}
+
+static ssize_t show_total(struct device *dev, struct device_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%llu\n",
+			  lanecall_counters_total(to_lanecall(dev),
+						  to_file(attr)->number));
+}
+
+static void add_file(struct folder *folder, struct lanecall_slot *slot,
+		     const char *name, unsigned int number,
+		     ssize_t (*show)(struct device *dev,
+				     struct device_attribute *attr, char *buf))
+{
+	struct folder_file *file = &folder->files[folder->count];
+
+	sysfs_attr_init(&file->attr.attr);
+	file->attr.attr.name = name;
+	file->attr.attr.mode = 0444;
+	file->attr.show = show;
+	file->slot = slot;
+	file->number = number;
+	folder->list[folder->count++] = &file->attr.attr;
+}
+
+static void init_group(struct folder *folder)
+{
+	folder->group.name = folder->name;
+	folder->group.attrs = folder->list;
+}
+
+static void init_slot_folder(struct folder *folder, struct lanecall_slot *slot)
 {
 	unsigned int i;
 
 	snprintf(folder->name, sizeof(folder->name), "channel%u", slot->number);
-	for (i = 0; i < ARRAY_SIZE(slot_files); i++) {
-		struct slot_attribute *file = &folder->files[i];
+	for (i = 0; i < ARRAY_SIZE(facts); i++)
+		add_file(folder, slot, facts[i].name, i, show_fact);
+	for (i = 0; i < LANECALL_COUNTERS; i++)
+		add_file(folder, slot, counter_names[i], i, show_counter);
+	init_group(folder);
+}
 
-		sysfs_attr_init(&file->attr.attr);
-		file->attr.attr.name = slot_files[i].name;
-		file->attr.attr.mode = 0444;
-		file->attr.show = slot_show;
-		file->slot = slot;
-		file->file = i;
-		folder->list[i] = &file->attr.attr;
-	}
-	folder->group.name = folder->name;
-	folder->group.attrs = folder->list;
+static void init_total_folder(struct folder *folder)
+{
+	unsigned int i;
+
+	strscpy(folder->name, "total", sizeof(folder->name));
+	for (i = 0; i < LANECALL_COUNTERS; i++)
+		add_file(folder, NULL, counter_names[i], i, show_total);
+	init_group(folder);
 }
 
 /* Hang all of it on ldev->dev, which device_add() then makes visible. */
@@ -222,15 +311,16 @@ int lanecall_sysfs_create(struct lanecall_device *ldev)
 	if (!sysfs)
 		return -ENOMEM;
 	ldev->sysfs = sysfs;
-	sysfs->folders = kvcalloc(ldev->slot_count, sizeof(*sysfs->folders),
-				  GFP_KERNEL);
+	sysfs->folders = kvcalloc(ldev->slot_count + 1,
+				  sizeof(*sysfs->folders), GFP_KERNEL);
 	if (!sysfs->folders)
 		return -ENOMEM;
+	init_total_folder(&sysfs->folders[0]);
+	for (i = 0; i < ldev->slot_count; i++)
+		init_slot_folder(&sysfs->folders[i + 1], &ldev->slots[i]);
 	sysfs->groups[0] = &lanecall_group;
-	for (i = 0; i < ldev->slot_count; i++) {
-		init_folder(&sysfs->folders[i], &ldev->slots[i]);
+	for (i = 0; i < ldev->slot_count + 1; i++)
 		sysfs->groups[i + 1] = &sysfs->folders[i].group;
-	}
 	ldev->dev.groups = sysfs->groups;
 	return 0;
 }

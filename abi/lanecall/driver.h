@@ -29,7 +29,7 @@
 #define LANECALL_DRIVER_H
 
 #include <linux/ioctl.h>
-#include "platform.h"
+#include "device.h"
 
 struct lanecall_info {
 	__u32 abi_version; /* LANECALL_VERSION the module was built with */
@@ -92,6 +92,30 @@ struct lanecall_mapping {
 
 #define LANECALL_MAPPING_IN_CARD 0x1 /* index and rings are card memory */
 
+/*
+ * What a program that has mapped its channel knows and the kernel does not, for
+ * sysfs, which marks it as the program's word. Kept in the status page (on both
+ * planes host memory, which the device neither reads nor writes there), from 0
+ * at LANECALL_IOC_MAP: what the program does on the channel is added when it is
+ * done, by plain stores of whole words in the machine's byte order. One struct
+ * for each direction, each with one writer at a time, so that a thread that
+ * sends and one that receives need no atomic additions. Keeping them is
+ * optional: the kernel only shows them.
+ */
+struct lanecall_user_counters {
+	__u64 bytes; /* put into TX, or taken out of RX */
+	__u64 doorbells; /* rung after that */
+	__u64 spins; /* waits that were over before a sleep */
+	__u64 sleeps; /* calls of the kernel to sleep, in a wait for this */
+	__u64 flushes; /* messages, or parts of one, published; TX only */
+	__u64 full_waits; /* waits for room, spun or slept through; TX only */
+	__u8 reserved[80];
+};
+
+/* In the status page, in bytes. */
+#define LANECALL_USER_COUNTERS_TX 0x300
+#define LANECALL_USER_COUNTERS_RX 0x380
+
 /* See "Moderation" in lanecall/device.h; 0 microseconds: no moderation. */
 struct lanecall_moderation {
 	__u32 bytes;
@@ -141,6 +165,18 @@ LANECALL_ASSERT(sizeof(struct lanecall_region_sync) == 24,
 LANECALL_ASSERT(sizeof(struct lanecall_mapping) == 56, "lanecall_mapping");
 LANECALL_ASSERT(__builtin_offsetof(struct lanecall_mapping,
 				   status_offset) == 16, "status_offset");
+LANECALL_ASSERT(sizeof(struct lanecall_user_counters) == 128,
+		"user_counters");
+LANECALL_ASSERT(__builtin_offsetof(struct lanecall_user_counters,
+				   full_waits) == 40, "full_waits");
+LANECALL_ASSERT(LANECALL_USER_COUNTERS_TX >=
+			__builtin_offsetof(struct lanecall_index_page,
+					   reserved2),
+		"counters after all other words");
+LANECALL_ASSERT(LANECALL_USER_COUNTERS_RX ==
+			LANECALL_USER_COUNTERS_TX +
+				sizeof(struct lanecall_user_counters),
+		"counters side by side");
 LANECALL_ASSERT(sizeof(struct lanecall_moderation) == 8, "moderation");
 LANECALL_ASSERT(sizeof(struct lanecall_info) == 64, "lanecall_info");
 LANECALL_ASSERT(__builtin_offsetof(struct lanecall_info, features) == 32,

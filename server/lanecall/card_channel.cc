@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
 #include <lanecall/card_channel.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
 #include <array>
@@ -17,12 +15,6 @@ constexpr char kEventfd[] = "anon_inode:[eventfd]";
 
 [[noreturn]] void fail(const char* what) {
   throw std::system_error(errno, std::generic_category(), what);
-}
-
-// Adds one to an eventfd. One that is full, and so readable, is as good.
-void raise(int fd) {
-  const std::uint64_t one = 1;
-  if (::write(fd, &one, sizeof one) < 0) return;
 }
 
 int watchEdge(int epoll, int fd) {
@@ -41,39 +33,37 @@ int watchLevel(int epoll, int fd) {
 
 // ---- CardChannelSignals
 
-CardChannelSignals::CardChannelSignals(Descriptor doorbell,
-                                       Descriptor interrupt)
+CardChannelSignals::CardChannelSignals(
+    Descriptor doorbell, Descriptor interrupt,
+    std::shared_ptr<const Interrupter> interrupter)
     : doorbell_(std::move(doorbell)),
       interrupt_(std::move(interrupt)),
-      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!wake_.valid()) fail("eventfd");
-}
+      interrupter_(std::move(interrupter)) {}
 
-// Anything else could block whoever writes to it, or never become readable.
+// Anything else could not be raised, or never become readable.
 std::string CardChannelSignals::refusal(int fd) {
   std::array<char, sizeof kEventfd> target{};
   std::string link = "/proc/self/fd/" + std::to_string(fd);
   ssize_t length = ::readlink(link.c_str(), target.data(), target.size());
   if (length < 0) return link + " cannot be read; mount /proc";
   if (std::string(target.data(), length) != kEventfd) return "is no eventfd";
-  int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-    return "cannot be made non-blocking";
   return {};
 }
 
 void CardChannelSignals::end(int error) {
   int none = 0;
   if (error_.compare_exchange_strong(none, error, std::memory_order_acq_rel))
-    raise(wake_.get());
+    wake_.raise();
 }
 
 void CardChannelSignals::interrupt() {
   interrupted_.store(true, std::memory_order_release);
-  raise(wake_.get());
+  wake_.raise();
 }
 
-void CardChannelSignals::tell() { raise(interrupt_.get()); }
+void CardChannelSignals::tell() {
+  if (!interrupter_->raise(interrupt_.get())) end(kInterruptLost);
+}
 
 // ---- CardModeration
 
@@ -167,12 +157,15 @@ int CardChannel::prepare(Descriptor& sleeper) const {
   return 0;
 }
 
+// There is no room for more bytes: it does not help to wait for them.
+void CardChannel::hurry() {
+  if (parts_.moderation && parts_.moderation->drop()) parts_.signals->tell();
+}
+
 int CardChannel::poll(short events, int timeoutMs) {
   Descriptor& sleeper = events & POLLIN ? inSleeper_ : outSleeper_;
   if (int error = prepare(sleeper)) return error;
-  // There is no room for more bytes: it does not help to wait for them.
-  if (events & POLLOUT && parts_.moderation && parts_.moderation->drop())
-    parts_.signals->tell();
+  if (events & POLLOUT) hurry();
   if (beforeSleep_) beforeSleep_();
   epoll_event got[2];
   int ready = ::epoll_wait(sleeper.get(), got, 2, timeoutMs);
@@ -182,11 +175,11 @@ int CardChannel::poll(short events, int timeoutMs) {
   return ready ? events : 0;
 }
 
-void CardChannel::close() {
+void CardChannel::leave(std::uint32_t error) {
   if (!open_) return;
   open_ = false;
   parts_.admission.reset();
-  parts_.closed();
+  parts_.closed(error);
 }
 
 }  // namespace lanecall

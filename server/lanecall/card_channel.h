@@ -11,9 +11,13 @@
 #include <lanecall/card_memory.h>
 #include <lanecall/card_places.h>
 #include <lanecall/descriptor.h>
+#include <lanecall/device.h>
+#include <lanecall/interrupter.h>
 #include <lanecall/ring_io.h>
+#include <lanecall/wake.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -27,7 +31,8 @@ namespace lanecall {
 class CardChannelSignals {
  public:
   // doorbell and interrupt are the device's eventfds. Throws std::system_error.
-  CardChannelSignals(Descriptor doorbell, Descriptor interrupt);
+  CardChannelSignals(Descriptor doorbell, Descriptor interrupt,
+                     std::shared_ptr<const Interrupter> interrupter);
 
   // Why a descriptor is no eventfd that we can use; empty if it is.
   static std::string refusal(int fd);
@@ -41,17 +46,22 @@ class CardChannelSignals {
     return interrupted_.load(std::memory_order_acquire);
   }
 
-  // Raises the channel's interrupt.
+  // Raises the channel's interrupt. Never blocks, whatever the device does to
+  // the eventfd. A channel whose interrupt is lost has ended.
   void tell();
+  bool isInterruptLost() const { return error() == kInterruptLost; }
 
   int doorbell() const { return doorbell_.get(); }
   // Readable from the end or interrupt() on.
-  int wake() const { return wake_.get(); }
+  int wake() const { return wake_.fd(); }
 
  private:
+  static constexpr int kInterruptLost = -ENOBUFS;
+
   const Descriptor doorbell_;
   const Descriptor interrupt_;
-  const Descriptor wake_;
+  const std::shared_ptr<const Interrupter> interrupter_;
+  Wake wake_;
   std::atomic<int> error_{0};
   std::atomic<bool> interrupted_{false};
 };
@@ -99,8 +109,8 @@ class CardChannel : public RingIo {
     Mapping rx;
     std::uint32_t txBytes;
     std::uint32_t rxBytes;
-    // Called once, from the thread that closes it.
-    std::function<void()> closed;
+    // Called once, from the thread that closes it; error: LANECALL_ERR_*.
+    std::function<void(std::uint32_t error)> closed;
   };
 
   explicit CardChannel(Parts parts);
@@ -111,10 +121,12 @@ class CardChannel : public RingIo {
   Ring& outgoing() override { return rx_; }
   Ring& incoming() override { return tx_; }
   void notify() override;
+  void hurry() override;
   int end() const override { return parts_.signals->error(); }
   int poll(short events, int timeoutMs) override;
   void interrupt() override { parts_.signals->interrupt(); }
-  void close() override;
+  void close() override { leave(LANECALL_ERR_NONE); }
+  void refuse() override { leave(LANECALL_ERR_PROTOCOL); }
   bool isOpen() const override { return open_; }
   std::string name() const override { return parts_.name; }
 
@@ -134,6 +146,7 @@ class CardChannel : public RingIo {
   int wake() const { return parts_.signals->wake(); }
 
  private:
+  void leave(std::uint32_t error);
   int prepare(Descriptor& sleeper) const;
   bool is_room_announced(std::uint32_t tail);
   std::uint32_t unannounced() const;

@@ -20,9 +20,13 @@ Spin insideCalls(const Spin& spin) {
 
 CardConnection::CardConnection(
     std::unique_ptr<CardChannel> channel, const ServerOptions& options,
-    ConnectionLog log, const std::function<void(CardConnection&)>& beforeSleep)
+    const ProcessorMaker& maker, const std::shared_ptr<spdlog::logger>& log,
+    const std::string& at,
+    const std::function<void(CardConnection&)>& beforeSleep)
     : options_(options),
-      log_(std::move(log)),
+      maker_(maker),
+      serverLog_(log),
+      log_(log, at, channel->name()),
       transport_(std::make_shared<CardTransport>(
           std::move(channel), options.limits.configuration())) {
   transport_->channel().setBeforeSleep(
@@ -33,16 +37,22 @@ CardConnection::CardConnection(
   log_.connected();
 }
 
-void CardConnection::begin(const ProcessorMaker& maker,
-                           const std::shared_ptr<spdlog::logger>& log) {
-  protocol_ = protocolFactory(options_.protocol, options_.limits)
-                  ->getProtocol(transport_);
-  processor_ = maker();
-  logHandlerErrors(*processor_, log);
+bool CardConnection::begin() {
+  try {
+    protocol_ = protocolFactory(options_.protocol, options_.limits)
+                    ->getProtocol(transport_);
+    processor_ = maker_();
+    logHandlerErrors(*processor_, serverLog_);
+    return true;
+  } catch (...) {
+    fail();
+    return false;
+  }
 }
 
 // Why it has ended between calls; empty if it has not.
 std::string CardConnection::whyOver() {
+  if (!over_.empty()) return over_;
   try {
     return transport_->peek() ? "" : "the client closed it";
   } catch (const TTransportException& error) {
@@ -54,7 +64,7 @@ std::string CardConnection::whyOver() {
 template <typename Look>
 bool CardConnection::look(Look look) {
   try {
-    return failed_ || look();
+    return isDue_ || look();
   } catch (...) {
     fail();
     return true;
@@ -69,15 +79,16 @@ bool CardConnection::armReadable() {
   return look([this] { return transport_->armReadable(); });
 }
 
-// A handler may take long to go: it does so here, where the lead can be taken
-// from this thread.
-bool CardConnection::serveCall() {
-  if (!failed_ && serveOne()) return true;
-  dropHandler();
+bool CardConnection::serveTurn() {
+  isDue_ = false;
+  const bool isNew = !processor_ && over_.empty();
+  if (!failed_ && (isNew ? begin() : serveCall())) return true;
+  processor_.reset();
+  protocol_.reset();
   return false;
 }
 
-bool CardConnection::serveOne() {
+bool CardConnection::serveCall() {
   transport_->setReceiveDeadline(Deadline::in(options_.messageTimeoutMs));
   std::string why = whyOver();
   try {
@@ -99,9 +110,9 @@ bool CardConnection::serveOne() {
   return false;
 }
 
-void CardConnection::dropHandler() {
-  processor_.reset();
-  protocol_.reset();
+void CardConnection::endNext(const std::string& why) {
+  if (over_.empty()) over_ = why;
+  isDue_ = true;
 }
 
 void CardConnection::end(const std::string& why) {
@@ -111,7 +122,7 @@ void CardConnection::end(const std::string& why) {
 
 void CardConnection::fail() {
   log_.failed(options_.limits);
-  failed_ = true;
+  isDue_ = failed_ = true;
   transport_->close();
 }
 

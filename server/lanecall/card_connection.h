@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One client of a polling server, served a call at a time. Internal to the
+// One client of a polling server, served a turn at a time. Internal to the
 // server library.
+//
+// All that is the service's runs inside turns, since it may take long: making
+// the handler is the first, destroying it belongs to the last.
 #ifndef LANECALL_CARD_CONNECTION_H
 #define LANECALL_CARD_CONNECTION_H
 
@@ -20,29 +23,27 @@ namespace lanecall {
 
 class CardConnection {
  public:
-  // options outlives it. beforeSleep is called by the thread that serves a
-  // call, before it sleeps in the middle of it.
+  // options and maker outlive it. beforeSleep is called by the thread that
+  // serves a call, before it sleeps in the middle of it.
   CardConnection(std::unique_ptr<CardChannel> channel,
-                 const ServerOptions& options, ConnectionLog log,
+                 const ServerOptions& options, const ProcessorMaker& maker,
+                 const std::shared_ptr<spdlog::logger>& log,
+                 const std::string& at,
                  const std::function<void(CardConnection&)>& beforeSleep);
-
-  // Throws what the maker does.
-  void begin(const ProcessorMaker& maker,
-             const std::shared_ptr<spdlog::logger>& log);
 
   // ---- By whoever holds it
 
-  // Whether serveCall() would find something to do at once.
+  // Whether a turn would find something to do at once.
   bool isReadable();
   // The same; if not, the client rings its doorbell for the next byte.
   bool armReadable();
 
-  // One call, or the end. False when the connection has ended, which is logged;
-  // its handler is gone then.
-  bool serveCall();
+  // The beginning, one call, or the end. False when the connection has ended,
+  // which is logged; its handler is gone then.
+  bool serveTurn();
 
-  // Ends it in order, between calls.
-  void end(const std::string& why);
+  // The next turn is the end, in order. The first reason counts.
+  void endNext(const std::string& why);
 
   // Ends it for the exception being handled.
   void fail();
@@ -64,18 +65,23 @@ class CardConnection {
   std::uint64_t call = 0;  // the number of its last call
 
  private:
-  bool serveOne();
-  void dropHandler();
+  bool begin();
+  bool serveCall();
   std::string whyOver();
+  void end(const std::string& why);
   template <typename Look>
   bool look(Look look);
 
   const ServerOptions& options_;
+  const ProcessorMaker& maker_;
+  const std::shared_ptr<spdlog::logger> serverLog_;
   const ConnectionLog log_;
   const std::shared_ptr<CardTransport> transport_;
   std::shared_ptr<apache::thrift::protocol::TProtocol> protocol_;
   std::shared_ptr<apache::thrift::TProcessor> processor_;
+  bool isDue_ = true;  // for a turn, whatever the client does
   bool failed_ = false;
+  std::string over_;    // why, once the next turn is the end
   bool served_ = true;  // since idleUntil_ was set
   Deadline idleUntil_;
 };

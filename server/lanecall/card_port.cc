@@ -2,10 +2,11 @@
 #include <lanecall/card_port.h>
 #include <lanecall/card_session.h>
 #include <lanecall/event_loop.h>
+#include <lanecall/interrupter.h>
 #include <lanecall/listener.h>
 #include <lanecall/log_field.h>
+#include <lanecall/wake.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
@@ -59,12 +60,10 @@ class CardPort::Impl final : public CardSessionHost {
        int maxChannels)
       : log_(orSilent(std::move(log))),
         maxChannels_(maxChannels),
-        waiting_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         pause_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
         listener_(
             std::make_unique<Listener>(parseCardUri(address), SOCK_SEQPACKET)),
         address_("card:" + listener_->uri().str()) {
-    if (!waiting_.valid()) fail("eventfd");
     if (!pause_.valid()) fail("timerfd_create");
     loop_.watch(listener_->fd(), EPOLLIN, [this](auto) { acceptDevices(); });
     loop_.watch(pause_.get(), EPOLLIN, [this](auto) { resume(); });
@@ -78,7 +77,7 @@ class CardPort::Impl final : public CardSessionHost {
   }
 
   const std::string& address() const { return address_; }
-  int fd() const { return waiting_.get(); }
+  int fd() const { return waiting_.fd(); }
   bool hasWaiting() const { return hasReady_.load(std::memory_order_acquire); }
 
   std::unique_ptr<CardChannel> accept() {
@@ -88,9 +87,7 @@ class CardPort::Impl final : public CardSessionHost {
     ready_.pop_front();
     if (ready_.empty()) {
       hasReady_.store(false, std::memory_order_release);
-      std::uint64_t count;
-      // Fails when it was not readable, which is as well.
-      if (::read(waiting_.get(), &count, sizeof count) < 0) return channel;
+      waiting_.clear();
     }
     return channel;
   }
@@ -107,6 +104,10 @@ class CardPort::Impl final : public CardSessionHost {
   // ---- CardSessionHost
 
   EventLoop& loop() override { return loop_; }
+
+  std::shared_ptr<const Interrupter> interrupter() override {
+    return interrupter_;
+  }
 
   std::shared_ptr<CardPlaces> placesOf(dev_t device, ino_t inode,
                                        std::uint64_t bytes) override {
@@ -155,9 +156,7 @@ class CardPort::Impl final : public CardSessionHost {
     std::lock_guard<std::mutex> lock(mutex_);
     ready_.push_back(std::move(channel));
     hasReady_.store(true, std::memory_order_release);
-    const std::uint64_t one = 1;
-    // Full means that it is readable already.
-    if (::write(waiting_.get(), &one, sizeof one) < 0) return;
+    waiting_.raise();
   }
 
   void ended(CardSession& session, const std::string& why) override {
@@ -226,7 +225,10 @@ class CardPort::Impl final : public CardSessionHost {
   // Channels that are or will be served; they may outlive the port.
   const std::shared_ptr<std::atomic<int>> live_ =
       std::make_shared<std::atomic<int>>(0);
-  const Descriptor waiting_;
+  // Channels may outlive the port.
+  const std::shared_ptr<const Interrupter> interrupter_ =
+      std::make_shared<const Interrupter>();
+  Wake waiting_;
   const Descriptor pause_;
 
   // The loop thread's own, once it runs.

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/card_server_transport.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <thrift/transport/TTransportException.h>
 
 #include <cerrno>
 #include <exception>
-#include <system_error>
 
 namespace lanecall {
 
@@ -19,11 +17,7 @@ TCardServerTransport::TCardServerTransport(std::string address, Limits limits,
     : address_(std::move(address)),
       limits_(limits),
       framing_(framing),
-      log_(std::move(log)),
-      interrupt_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!interrupt_.valid())
-    throw std::system_error(errno, std::generic_category(), "eventfd");
-}
+      log_(std::move(log)) {}
 
 TCardServerTransport::~TCardServerTransport() = default;
 
@@ -36,6 +30,8 @@ void TCardServerTransport::listen() {
   } catch (const std::exception& error) {
     throw TTransportException(TTransportException::NOT_OPEN, error.what());
   }
+  // Of one that stopped: not meant for us.
+  interrupt_.clear();
   listening_ = true;
   std::lock_guard<std::mutex> lock(mutex_);
   childrenInterrupted_ = false;
@@ -46,11 +42,7 @@ void TCardServerTransport::close() {
   listening_ = false;
 }
 
-void TCardServerTransport::interrupt() {
-  const std::uint64_t one = 1;
-  // Full means that it is readable already.
-  if (::write(interrupt_.get(), &one, sizeof one) < 0) return;
-}
+void TCardServerTransport::interrupt() { interrupt_.raise(); }
 
 void TCardServerTransport::interruptChildren() {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -65,15 +57,15 @@ std::shared_ptr<TTransport> TCardServerTransport::acceptImpl() {
         TTransportException::NOT_OPEN,
         "card:" + address_ + ": not listening; call listen() first");
   for (;;) {
+    // First: clients that come and come must not keep a server from stopping.
+    if (interrupt_.clear())
+      throw TTransportException(TTransportException::INTERRUPTED,
+                                port_->address() + ": accept interrupted");
     if (auto channel = port_->accept()) return adopt(std::move(channel));
-    pollfd waits[] = {{interrupt_.get(), POLLIN, 0}, {port_->fd(), POLLIN, 0}};
+    pollfd waits[] = {{interrupt_.fd(), POLLIN, 0}, {port_->fd(), POLLIN, 0}};
     if (::poll(waits, 2, -1) < 0 && errno != EINTR)
       throw TTransportException(TTransportException::UNKNOWN,
                                 port_->address() + ": poll", errno);
-    std::uint64_t times;
-    if (::read(interrupt_.get(), &times, sizeof times) > 0)
-      throw TTransportException(TTransportException::INTERRUPTED,
-                                port_->address() + ": accept interrupted");
   }
 }
 

@@ -10,8 +10,8 @@
 
 #include <lanecall/card_port.h>
 #include <lanecall/card_transport.h>
-#include <lanecall/descriptor.h>
 #include <lanecall/limits.h>
+#include <lanecall/wake.h>
 #include <thrift/transport/TServerTransport.h>
 
 #include <memory>
@@ -37,7 +37,8 @@ class TCardServerTransport
 
   bool isOpen() const override;
   void listen() override;
-  // Ends accept() with INTERRUPTED, once. Any thread.
+  // Ends accept() with INTERRUPTED, once; the next, if none is under way, but
+  // not after another listen(). Any thread.
   void interrupt() override;
   // Ends every wait of what was and will be accepted with INTERRUPTED, until
   // listen(). Any thread.
@@ -59,7 +60,7 @@ class TCardServerTransport
   int sendTimeoutMs_ = 0;
   int recvTimeoutMs_ = 0;
   Spin spin_ = Spin::adaptive();
-  const Descriptor interrupt_;
+  Wake interrupt_;
   std::unique_ptr<CardPort> port_;
   bool listening_ = false;
 

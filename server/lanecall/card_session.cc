@@ -261,7 +261,8 @@ void CardSession::takeOffer(const Frame& frame, Descriptors descriptors,
   channel.number = le32toh(frame.offer.number);
   try {
     channel.signals = std::make_shared<CardChannelSignals>(
-        std::move(descriptors[0]), std::move(descriptors[1]));
+        std::move(descriptors[0]), std::move(descriptors[1]),
+        host_.interrupter());
   } catch (const std::system_error&) {
     return decline(id, kNoDescriptors);
   }
@@ -417,20 +418,23 @@ std::unique_ptr<CardChannel> CardSession::map(std::uint64_t id,
   parts.rx = memory_->mapTwice(channel.places[2]->offset(), channel.rxBytes);
   parts.txBytes = channel.txBytes;
   parts.rxBytes = channel.rxBytes;
-  parts.closed = [inbox = host_.loop().inbox(), self = weak_from_this(), id] {
-    inbox->post([self, id] {
-      if (auto session = self.lock()) session->channelClosed(id);
+  parts.closed = [inbox = host_.loop().inbox(), self = weak_from_this(),
+                  id](std::uint32_t error) {
+    inbox->post([self, id, error] {
+      if (auto session = self.lock()) session->channelClosed(id, error);
     });
   };
   return std::make_unique<CardChannel>(std::move(parts));
 }
 
 // Whoever served it is done with it.
-void CardSession::channelClosed(std::uint64_t id) {
+void CardSession::channelClosed(std::uint64_t id, std::uint32_t error) {
   auto found = offered_.find(id);
   if (found == offered_.end()) return;
   if (found->second.draining) return release(id);
-  endChannel(id, found->second, LANECALL_ERR_NONE);
+  endChannel(id, found->second,
+             found->second.signals->isInterruptLost() ? LANECALL_ERR_RESOURCES
+                                                      : error);
 }
 
 // What was published stays readable until CLOSE.

@@ -21,6 +21,7 @@
 #include <lanecall/card_places.h>
 #include <lanecall/descriptor.h>
 #include <lanecall/event_loop.h>
+#include <lanecall/interrupter.h>
 #include <sys/types.h>
 
 #include <array>
@@ -40,6 +41,7 @@ class CardSession;
 class CardSessionHost {
  public:
   virtual EventLoop& loop() = 0;
+  virtual std::shared_ptr<const Interrupter> interrupter() = 0;
   // Places of one card memory, named by its inode: one book for all sessions,
   // since threads may still write into rings of a session that has ended.
   virtual std::shared_ptr<CardPlaces> placesOf(dev_t device, ino_t inode,
@@ -121,7 +123,7 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   bool is_fair(std::uint64_t bytes) const;
   void choosePlaces(std::uint64_t id, Channel& channel);
   std::unique_ptr<CardChannel> map(std::uint64_t id, const Channel& channel);
-  void channelClosed(std::uint64_t id);
+  void channelClosed(std::uint64_t id, std::uint32_t error);
   void endChannel(std::uint64_t id, Channel& channel, std::uint32_t error);
   void release(std::uint64_t id);
   void forget(Channels::iterator channel);

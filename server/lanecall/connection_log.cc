@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/connection_log.h>
 #include <lanecall/log_field.h>
-#include <thrift/transport/TTransportException.h>
 
 #include <atomic>
 #include <exception>
+#include <string_view>
 
 namespace lanecall {
-
-using apache::thrift::transport::TTransportException;
 
 namespace {
 
@@ -21,8 +19,8 @@ std::uint64_t nextId() {
 std::string describe(const std::exception& error, const Limits& limits) {
   if (std::string limit = explainLimit(error, limits); !limit.empty())
     return "the client sent " + limit;
-  auto* e = dynamic_cast<const TTransportException*>(&error);
-  if (e && e->getType() == TTransportException::END_OF_FILE)
+  // Thrift's words for a stream that ended; ours say more.
+  if (error.what() == std::string_view("No more data to read."))
     return "the client closed the connection in the middle of a message";
   return error.what();
 }

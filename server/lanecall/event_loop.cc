@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/event_loop.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 
 #include <array>
 #include <cerrno>
@@ -16,24 +15,16 @@ namespace {
 
 }  // namespace
 
-EventLoop::Inbox::Inbox() : ready_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!ready_.valid()) fail("eventfd");
-}
-
 void EventLoop::Inbox::post(std::function<void()> task) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (closed_) return;
   tasks_.push_back(std::move(task));
-  const std::uint64_t one = 1;
-  // Full means that it is readable already.
-  if (::write(ready_.get(), &one, sizeof one) < 0) return;
+  ready_.raise();
 }
 
 std::vector<std::function<void()>> EventLoop::Inbox::take() {
   std::lock_guard<std::mutex> lock(mutex_);
-  std::uint64_t posted;
-  // Empty when the loop looked without need.
-  static_cast<void>(::read(ready_.get(), &posted, sizeof posted) < 0);
+  ready_.clear();
   return std::exchange(tasks_, {});
 }
 
@@ -48,7 +39,7 @@ EventLoop::EventLoop()
     : epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       inbox_(std::make_shared<Inbox>()) {
   if (!epoll_.valid()) fail("epoll_create1");
-  watch(inbox_->ready_.get(), EPOLLIN, [this](std::uint32_t) {
+  watch(inbox_->ready_.fd(), EPOLLIN, [this](std::uint32_t) {
     for (auto& task : inbox_->take()) task();
   });
 }

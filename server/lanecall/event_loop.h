@@ -10,6 +10,7 @@
 #define LANECALL_EVENT_LOOP_H
 
 #include <lanecall/descriptor.h>
+#include <lanecall/wake.h>
 
 #include <cstdint>
 #include <functional>
@@ -27,7 +28,6 @@ class EventLoop {
 
   class Inbox {
    public:
-    Inbox();  // throws std::system_error
     void post(std::function<void()> task);
 
    private:
@@ -38,7 +38,7 @@ class EventLoop {
     std::mutex mutex_;  // guards both below
     bool closed_ = false;
     std::vector<std::function<void()>> tasks_;
-    Descriptor ready_;
+    Wake ready_;
   };
 
   EventLoop();  // throws std::system_error

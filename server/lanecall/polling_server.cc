@@ -7,12 +7,18 @@
 // going to sleep inside the call, or the watch, seeing the same number for too
 // long) has taken the lead, and gives it to another thread. The one in the call
 // finds out when it is done, gives the connection back, and becomes a spare.
+//
+// What is said of calls is true of all turns of a connection: of the first, in
+// which its handler is made, and the last, in which it is destroyed.
+//
+// The watch is the thread in serve(). It also stands in for the leader where no
+// thread can be made for the lead: it tries again, and stops if it has to.
 #include <lanecall/card_connection.h>
 #include <lanecall/card_port.h>
 #include <lanecall/log_field.h>
 #include <lanecall/polling_server.h>
+#include <lanecall/wake.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <array>
@@ -21,10 +27,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 namespace lanecall {
 namespace {
@@ -43,6 +51,9 @@ constexpr int kSpareMost = 4;
 
 // After cutting connections, their threads get this long to notice.
 constexpr int kCutGraceMs = 1000;
+
+// Why a connection ends.
+constexpr char kStopping[] = "the server stops";
 
 // call_ when no call runs in the leader's hands, and when the lead is on its
 // way to another thread; else a call's number.
@@ -65,14 +76,12 @@ class PollingServer::Poller
         maker_(std::move(maker)),
         log_(std::move(log)),
         epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         spinner_(options_.spin) {
     if (!epoll_.valid()) fail("epoll_create1");
-    if (!wake_.valid()) fail("eventfd");
     if (options_.card.empty())
       throw std::invalid_argument(
           "no place for devices to attach; give --card unix:/path");
-    watch(wake_.get(), EPOLLIN);
+    watch(wake_.fd(), EPOLLIN);
     for (const std::string& address : options_.card) {
       ports_.push_back(
           std::make_unique<CardPort>(address, log_, options_.maxConnections));
@@ -87,14 +96,12 @@ class PollingServer::Poller
   }
 
   bool serve() {
-    std::thread watch([this] { watchCalls(); });
-    giveLead();
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      changed_.wait(
-          lock, [this] { return finished_ && (threads_ == 0 || !inOrder_); });
-    }
-    watch.join();
+    std::unique_lock<std::mutex> lock(mutex_);
+    leadIsFree_ = true;
+    startThread();
+    watchCalls(lock);
+    changed_.wait(lock, [this] { return threads_ == 0 || !inOrder_; });
+    lock.unlock();
     // Nobody leads any more; threads that are left hold connections only.
     ports_.clear();
     return inOrder_;
@@ -103,7 +110,7 @@ class PollingServer::Poller
   // Safe in a signal handler.
   void stop() {
     stop_.store(true);
-    wake();
+    wake_.raise();
   }
 
  private:
@@ -116,12 +123,35 @@ class PollingServer::Poller
     std::lock_guard<std::mutex> lock(mutex_);
     leadIsFree_ = true;
     if (spare_ > 0) return changed_.notify_all();
+    findLeader();
+  }
+
+  // With mutex_ held. Throws std::system_error.
+  void startThread() {
+    std::thread(&Poller::work, this, shared_from_this()).detach();
+    ++threads_;
+  }
+
+  // With mutex_ held. Whether there will be one.
+  bool findLeader() {
     try {
-      std::thread(&Poller::work, this, shared_from_this()).detach();
-      ++threads_;
-    } catch (const std::system_error& error) {
-      log_->error("event=no_thread error=\"{}\"", logField(error.what()));
+      startThread();
+      outOfThreads_ = false;
+    } catch (const std::exception& error) {
+      // Said when it begins, not at every try.
+      if (!std::exchange(outOfThreads_, true))
+        log_->error("event=no_thread error=\"{}\" action=\"trying again\"",
+                    logField(error.what()));
     }
+    return !outOfThreads_;
+  }
+
+  // With mutex_ held, when nobody leads for want of a thread: clients wait, but
+  // stopping must not.
+  void standIn() {
+    if (findLeader() || !stop_) return;
+    if (!stopping_) beginStop();
+    if (isOver()) finish();
   }
 
   void work(std::shared_ptr<Poller> self) {
@@ -151,9 +181,8 @@ class PollingServer::Poller
     giveLead();
   }
 
-  // Finds calls that take long.
-  void watchCalls() {
-    std::unique_lock<std::mutex> lock(mutex_);
+  // Until the server has stopped: finds calls that take long.
+  void watchCalls(std::unique_lock<std::mutex>& lock) {
     std::uint64_t before = kNoCall;
     std::uint64_t callsBefore = 0;
     int quiet = 0;
@@ -162,6 +191,7 @@ class PollingServer::Poller
         watchChanged_.wait_for(lock, kWatchEvery, [this] { return finished_; });
       else
         watchSleeps(lock, callsBefore, &quiet);
+      if (leadIsFree_ && outOfThreads_) standIn();
       const std::uint64_t now = call_.load();
       const std::uint64_t calls = calls_.load();
       quiet = calls == callsBefore && now == kNoCall ? quiet + 1 : 0;
@@ -198,11 +228,14 @@ class PollingServer::Poller
   void lead() {
     call_.store(kNoCall);
     for (;;) {
-      CardConnection* next = stopping_ ? nullptr : nextReadable();
-      if (next && !serveCall(*next)) return;
+      CardConnection* next = nextReadable();
+      if (next && !serveTurn(*next)) return;
       if (++sinceHousekeeping_ >= kCallsToHousekeeping) endIdle();
       if (needsAttention()) attend();
-      if (isOver()) return finish();
+      if (isOver()) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        return finish();
+      }
       if (!hasWork() && !spin()) sleep();
     }
   }
@@ -227,15 +260,16 @@ class PollingServer::Poller
         });
   }
 
-  // False when the lead was lost meanwhile.
-  bool serveCall(CardConnection& connection) {
+  // A turn of it. False when the lead was lost meanwhile.
+  bool serveTurn(CardConnection& connection) {
+    if (stopping_) connection.endNext(kStopping);
     connection.claimed.store(true, std::memory_order_relaxed);
     // The watch may take the lead, and with it connections_, from beginCall()
     // on.
     const bool hasOthers = followers_ + 1 < options_.cardThreads && hasWork();
     beginCall(connection);
     if (hasOthers) handOn(connection.call);
-    const bool goesOn = connection.serveCall();
+    const bool goesOn = connection.serveTurn();
     std::uint64_t call = connection.call;
     const bool leads = call_.compare_exchange_strong(call, kNoCall);
     if (!goesOn) connection.ended = true;
@@ -245,7 +279,7 @@ class PollingServer::Poller
     if (leads) return true;
     --followers_;
     // The leader may sleep, and this connection has not been asked to ring.
-    wake();
+    wake_.raise();
     return false;
   }
 
@@ -280,12 +314,10 @@ class PollingServer::Poller
   }
 
   void add(std::unique_ptr<CardChannel> channel, const CardPort& port) {
-    ConnectionLog log(log_, port.address(), channel->name());
     auto connection = std::make_shared<CardConnection>(
-        std::move(channel), options_, std::move(log),
+        std::move(channel), options_, maker_, log_, port.address(),
         [this](CardConnection& sleeper) { handOn(sleeper.call); });
     try {
-      connection->begin(maker_, log_);
       watch(connection->channel().doorbell(), EPOLLIN | EPOLLET);
       watch(connection->channel().wake(), EPOLLIN | EPOLLET);
     } catch (...) {
@@ -305,18 +337,12 @@ class PollingServer::Poller
     });
   }
 
-  void end(CardConnection& connection, const std::string& why) {
-    connection.end(why);
-    connection.ended = true;
-    somethingEnded_ = true;
-  }
-
   void endIdle() {
     sinceHousekeeping_ = 0;
     for (const auto& connection : connections_)
       if (!connection->claimed.load(std::memory_order_acquire) &&
           !connection->ended && connection->isIdleTooLong())
-        end(*connection, "idle for too long");
+        connection->endNext("idle for too long");
   }
 
   // ---- Waiting
@@ -347,11 +373,8 @@ class PollingServer::Poller
                                    sleepUntil().remainingMs());
     if (count < 0 && errno != EINTR) fail("epoll_wait");
     if (!connections_.empty()) spinner_.slept();
-    std::uint64_t wakes;
     for (int i = 0; i < count; ++i)
-      if (events[i].data.fd == wake_.get() &&
-          ::read(wake_.get(), &wakes, sizeof wakes) < 0)
-        fail("read");
+      if (events[i].data.fd == wake_.fd()) wake_.clear();
   }
 
   bool armAll() {
@@ -369,12 +392,6 @@ class PollingServer::Poller
       if (!connection->claimed.load(std::memory_order_acquire))
         earliest = Deadline::earlier(earliest, connection->idleUntil());
     return earliest;
-  }
-
-  void wake() {
-    const std::uint64_t one = 1;
-    // Full means that it is readable already.
-    if (::write(wake_.get(), &one, sizeof one) < 0) return;
   }
 
   void watch(int fd, std::uint32_t events) {
@@ -407,21 +424,20 @@ class PollingServer::Poller
       // What waits there is not accepted any more.
       unwatch(port->fd());
     }
-    endUnclaimed();
   }
 
   void endUnclaimed() {
     for (const auto& connection : connections_)
       if (!connection->claimed.load(std::memory_order_acquire) &&
           !connection->ended)
-        end(*connection, "the server stops");
-    forgetEnded();
+        connection->endNext(kStopping);
   }
 
   // Connections whose call was under way end when it is answered.
   bool isOver() {
     if (!stopping_) return false;
     endUnclaimed();
+    forgetEnded();
     if (connections_.empty()) return true;
     if (!stopDeadline_.passed()) return false;
     if (cut_) return true;
@@ -433,8 +449,8 @@ class PollingServer::Poller
     return false;
   }
 
+  // With mutex_ held.
   void finish() {
-    std::lock_guard<std::mutex> lock(mutex_);
     inOrder_ = connections_.empty();
     finished_ = true;
     changed_.notify_all();
@@ -445,7 +461,7 @@ class PollingServer::Poller
   const ProcessorMaker maker_;
   const std::shared_ptr<spdlog::logger> log_;
   const Descriptor epoll_;
-  const Descriptor wake_;
+  Wake wake_;
   std::vector<std::unique_ptr<CardPort>> ports_;
 
   std::atomic<bool> stop_{false};
@@ -470,6 +486,7 @@ class PollingServer::Poller
   int threads_ = 0;
   int spare_ = 0;
   bool leadIsFree_ = false;
+  bool outOfThreads_ = false;
   bool finished_ = false;
   bool inOrder_ = false;
 };

@@ -12,6 +12,7 @@
 //   middle of a message, or has been in a call for some milliseconds, loses the
 //   lead to another thread, made if there is none, and comes back to it as a
 //   spare one. So there are at most as many threads as calls that take long.
+//   Making a handler, and destroying it, counts as a call.
 // - With cardThreads > 1, so many calls run at the same time wherever several
 //   channels have work, however short the calls are.
 //
@@ -40,7 +41,9 @@ class PollingServer {
   // "card:unix:/path" each; devices may attach from now on.
   std::vector<std::string> addresses() const;
 
-  // As Server's.
+  // As Server's. Throws std::system_error if no thread can be made. One that
+  // cannot be made later delays clients, until another call is done or one can,
+  // but not stop().
   bool serve();
   void stop();
 

@@ -47,8 +47,14 @@ class Servers {
   bool serve() {
     if (!sockets_) return cards_->serve();
     if (!cards_) return sockets_->serve();
-    auto cards =
-        std::async(std::launch::async, [this] { return cards_->serve(); });
+    auto cards = std::async(std::launch::async, [this] {
+      try {
+        return cards_->serve();
+      } catch (...) {
+        sockets_->stop();
+        throw;
+      }
+    });
     try {
       const bool all = sockets_->serve();
       return cards.get() && all;

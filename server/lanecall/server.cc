@@ -2,7 +2,6 @@
 #include <lanecall/connection.h>
 #include <lanecall/server.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 
 #include <cerrno>
 #include <chrono>
@@ -122,11 +121,8 @@ Server::Server(ServerOptions options, ProcessorMaker maker,
                std::shared_ptr<spdlog::logger> log)
     : options_(std::move(options)),
       log_(std::move(log)),
-      stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       connections_(
           std::make_shared<Connections>(options_, std::move(maker), log_)) {
-  if (!stop_.valid())
-    throw std::system_error(errno, std::generic_category(), "eventfd");
   if (options_.listen.empty())
     throw std::invalid_argument(
         "nowhere to listen; give --listen tcp:127.0.0.1:0 or unix:/path");
@@ -165,7 +161,7 @@ void Server::acceptFrom(Listener& listener) {
 
 bool Server::serve() {
   std::vector<pollfd> waits;
-  waits.push_back({stop_.get(), POLLIN, 0});
+  waits.push_back({stop_.fd(), POLLIN, 0});
   for (const auto& listener : listeners_)
     waits.push_back({listener->fd(), POLLIN, 0});
   for (;;) {
@@ -184,10 +180,6 @@ bool Server::serve() {
   return connections_->stop();
 }
 
-void Server::stop() {
-  const std::uint64_t one = 1;
-  // Only fails when stop() was called 2^64 times.
-  if (::write(stop_.get(), &one, sizeof one) < 0) return;
-}
+void Server::stop() { stop_.raise(); }
 
 }  // namespace lanecall

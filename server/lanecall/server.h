@@ -15,10 +15,10 @@
 #define LANECALL_SERVER_H
 
 #include <lanecall/buffered.h>
-#include <lanecall/descriptor.h>
 #include <lanecall/limits.h>
 #include <lanecall/listener.h>
 #include <lanecall/spin.h>
+#include <lanecall/wake.h>
 #include <spdlog/logger.h>
 #include <thrift/TProcessor.h>
 
@@ -48,9 +48,9 @@ struct ServerOptions {
 };
 
 // Makes a processor for a new connection, destroyed when the connection ends:
-// state of a connection lives in its handler. A Server calls it in the
-// connection's thread, a PollingServer in the one that leads: all its clients
-// wait meanwhile. A shared processor may be returned every time.
+// state of a connection lives in its handler. May take long, as any call, and
+// throw, which ends the connection. A shared processor may be returned every
+// time.
 using ProcessorMaker =
     std::function<std::shared_ptr<apache::thrift::TProcessor>()>;
 
@@ -82,7 +82,7 @@ class Server {
   const ServerOptions options_;
   std::shared_ptr<spdlog::logger> log_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  Descriptor stop_;
+  Wake stop_;
   // Shared with the connections' threads, which may outlive serve().
   std::shared_ptr<Connections> connections_;
   bool outOfResources_ = false;

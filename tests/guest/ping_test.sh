@@ -27,7 +27,7 @@ for _ in $(seq $rounds); do
 	ways | while read -r way to options; do
 		# shellcheck disable=SC2086 # options are words
 		lanecall --to "$to" $options ping --count 400 </dev/null |
-			sed 's/.* p50 \([0-9.]*\).*/\1/' >>"/tmp/rounds/$way"
+			sed -n 's/.* p50 \([0-9.]*\).*/\1/p' >>"/tmp/rounds/$way"
 	done
 done
 

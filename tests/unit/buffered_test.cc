@@ -26,6 +26,8 @@ class Pipe : public TVirtualTransport<Pipe> {
   bool isOpen() const override { return open; }
   void close() override { open = false; }
   std::uint32_t read(std::uint8_t* data, std::uint32_t size) {
+    if (interrupted && at == in.size())
+      throw TTransportException(TTransportException::INTERRUPTED);
     std::uint32_t take = std::min<std::uint64_t>({size, piece, in.size() - at});
     std::memcpy(data, in.data() + at, take);
     at += take;
@@ -37,6 +39,7 @@ class Pipe : public TVirtualTransport<Pipe> {
   }
 
   bool open = true;
+  bool interrupted = false;  // a read that would wait
   std::string in;
   std::size_t at = 0;
   std::uint64_t piece = 1000;
@@ -54,6 +57,14 @@ class BufferedTest : public ::testing::TestWithParam<Framing> {
  protected:
   std::shared_ptr<TTransport> stackOf(int bytes) {
     return stack(pipe, GetParam(), limitedTo(bytes));
+  }
+
+  // Of a long message, so many bytes.
+  std::string half(std::size_t bytes) {
+    auto far = std::make_shared<Pipe>();
+    send(*stack(far, GetParam(), limitedTo(1'000'000)),
+         std::string(2 * bytes, 'x'));
+    return far->out.substr(0, bytes);
   }
 
   // A message as a protocol writes it: a string and its end.
@@ -174,6 +185,23 @@ TEST_P(BufferedTest, TooMuchToSendIsRefusedBeforeItIsSent) {
   }
 }
 
+TEST_P(BufferedTest, AnInterruptInsideAMessageCloses) {
+  send(*stackOf(1000), std::string(500, 'x'));
+  for (std::size_t have : {0, 2, 100, 300'000}) {
+    auto reader = stackOf(1'000'000);
+    pipe->open = pipe->interrupted = true;
+    pipe->in = have < 1000 ? pipe->out.substr(0, have) : half(have);
+    pipe->at = 0;
+    try {
+      receive(*reader);
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const TTransportException& error) {
+      EXPECT_EQ(error.getType(), TTransportException::INTERRUPTED);
+    }
+    EXPECT_EQ(reader->isOpen(), have == 0) << have;
+  }
+}
+
 TEST_P(BufferedTest, AStreamThatEndsInsideAMessageIsAnError) {
   auto writer = stackOf(64 << 20);
   send(*writer, std::string(3 << 20, 'e'));
@@ -183,6 +211,24 @@ TEST_P(BufferedTest, AStreamThatEndsInsideAMessageIsAnError) {
     pipe->at = 0;
     auto reader = stackOf(64 << 20);
     EXPECT_THROW(receive(*reader), TTransportException) << cut;
+  }
+}
+
+TEST(FramedTransportTest, WhatIsNoFrameSaysSoAndCloses) {
+  for (const std::string& header :
+       {std::string("HTTP"), std::string(4, '\0'), std::string(4, '\xff')}) {
+    auto pipe = std::make_shared<Pipe>();
+    pipe->in = header + "and so on";
+    auto reader = stack(pipe, Framing::kFramed, limitedTo(1000));
+    std::uint8_t byte;
+    try {
+      reader->read(&byte, 1);
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const TTransportException& error) {
+      EXPECT_EQ(error.getType(), TTransportException::CORRUPTED_DATA);
+      EXPECT_NE(std::string(error.what()).find("--framing"), std::string::npos);
+    }
+    EXPECT_FALSE(pipe->open) << "what follows could pass for a frame";
   }
 }
 

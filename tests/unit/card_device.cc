@@ -202,6 +202,14 @@ void CardDevice::sendOffer() {
        {doorbell.get(), interrupt.get()});
 }
 
+bool CardDevice::tryOffer() {
+  sendOffer();
+  const auto answer = receive();
+  if (!answer) throw std::runtime_error("the server has ended the session");
+  EXPECT_EQ(le64toh(answer->channel), lastId_);
+  return le32toh(answer->type) == LANECALL_CARD_ACCEPT;
+}
+
 void CardDevice::offerDeclined(std::uint32_t error) {
   sendOffer();
   EXPECT_EQ(expect(LANECALL_CARD_DECLINE, lastId_).error, error);

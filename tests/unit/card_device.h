@@ -87,6 +87,8 @@ class CardDevice {
   void greet();
   // OFFER to ACCEPT; returns the id.
   std::uint64_t offer();
+  // OFFER; whether it was accepted.
+  bool tryOffer();
   // OFFER to DECLINE, with this error.
   void offerDeclined(std::uint32_t error);
   // ACCEPTED to START.

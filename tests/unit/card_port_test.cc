@@ -10,11 +10,14 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <thrift/transport/TTransportException.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <stdexcept>
 #include <string>
 
@@ -23,10 +26,14 @@
 namespace lanecall {
 namespace {
 
+using apache::thrift::transport::TTransportException;
 using test::CardClient;
 using test::CardDevice;
 
 constexpr int kPatienceMs = 60'000;
+
+// As far as an eventfd can be written.
+constexpr eventfd_t kFullEventfd = ~eventfd_t{0} - 1;
 
 class CardPortTest : public ::testing::Test {
  protected:
@@ -189,6 +196,25 @@ TEST_F(CardPortTest, OurEndIsToldAndItsPlaceKeptUntilClose) {
   const std::uint64_t third = device.offer();
   device.send(device.placeFrame(third));
   EXPECT_EQ(device.expect(LANECALL_CARD_PLACED, third).placed.index, 0u);
+}
+
+TEST_F(CardPortTest, AnImpossibleIndexIsABreachOfTheProtocol) {
+  for (bool reading : {true, false}) {
+    device = CardDevice(path);
+    open();
+    lanecall_index_page& words = client->words();
+    lanecall_put32(reading ? &words.tx_producer.head : &words.rx_consumer.tail,
+                   0x40000000);
+    CardTransport transport(std::move(channel));
+    std::uint8_t byte = 0;
+    if (reading)
+      EXPECT_THROW(transport.read(&byte, 1), TTransportException);
+    else
+      EXPECT_THROW((transport.write(&byte, 1), transport.flush()),
+                   TTransportException);
+    EXPECT_EQ(device.expect(LANECALL_CARD_END, device.lastId()).error,
+              unsigned{LANECALL_ERR_PROTOCOL});
+  }
 }
 
 TEST_F(CardPortTest, APlaceIsKeptWhileSomebodyUsesIt) {
@@ -459,6 +485,22 @@ TEST_F(CardPortTest, InterruptsComeAtOnceWithoutModeration) {
   EXPECT_EQ(client->interrupts(), 1);
 }
 
+TEST_F(CardPortTest, AnInterruptThatIsFullAndBlocksStopsNobody) {
+  open();
+  lanecall_ring_arm(&client->incoming().core);
+  const int interrupt = device.interrupt.get();
+  ASSERT_EQ(::fcntl(interrupt, F_SETFL, 0), 0);
+  ASSERT_EQ(::eventfd_write(interrupt, kFullEventfd), 0);
+  auto told = std::async(std::launch::async, [&] { put(*channel, "x"); });
+  EXPECT_EQ(told.wait_for(std::chrono::milliseconds(kPatienceMs)),
+            std::future_status::ready)
+      << "blocked";
+  eventfd_t count;
+  ASSERT_EQ(::eventfd_read(interrupt, &count), 0);  // so that the test ends
+  told.get();
+  EXPECT_EQ(get(*client), "x");
+}
+
 class ModerationTest : public CardPortTest {
  protected:
   void open(std::uint32_t bytes, std::uint32_t microseconds) {
@@ -509,6 +551,17 @@ TEST_F(ModerationTest, TellsWhenThereIsNoRoomForMore) {
   put(*channel, std::string(4000, 'x'));
   EXPECT_EQ(client->interrupts(), 0);
   EXPECT_EQ(channel->poll(POLLOUT, 0), 0);
+  EXPECT_EQ(client->interrupts(), 1);
+}
+
+TEST_F(ModerationTest, TellsBeforeItSpinsForRoom) {
+  open(100'000, LANECALL_MODERATE_US_MAX);
+  CardTransport transport(std::move(channel));
+  transport.setSpin(Spin::always());
+  transport.setSendTimeout(50);
+  const std::vector<std::uint8_t> message(5000);
+  EXPECT_THROW(transport.write(message.data(), message.size()),
+               TTransportException);
   EXPECT_EQ(client->interrupts(), 1);
 }
 

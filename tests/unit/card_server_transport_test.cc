@@ -162,6 +162,29 @@ TEST_F(CardServerTransportTest, AcceptSaysWhenItWasInterrupted) {
   }
 }
 
+TEST_F(CardServerTransportTest, AnInterruptComesBeforeClientsThatWait) {
+  transport->listen();
+  device = std::make_unique<CardDevice>(path);
+  device->greet();
+  auto first = device->open();
+  auto second = device->open();
+  transport->accept();
+  transport->interrupt();
+  EXPECT_THROW(transport->accept(), TTransportException);
+  EXPECT_TRUE(transport->accept());
+}
+
+TEST_F(CardServerTransportTest, AnInterruptOfAServerThatEndedIsForgotten) {
+  serve<TSimpleServer>();
+  server->stop();
+  thread.join();
+  server->stop();
+  serve<TSimpleServer>();
+  Client client(*device);
+  expectAnswers(client.edu);
+  client.hangUp();
+}
+
 TEST_F(CardServerTransportTest, ListenSaysWhatIsWrong) {
   for (const std::string& address :
        {std::string("tcp:127.0.0.1:0"), "unix:" + folder + "/none/card"}) {

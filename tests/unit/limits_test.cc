@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <lanecall/buffered.h>
 #include <lanecall/limits.h>
+#include <malloc.h>
 #include <thrift/protocol/TProtocolException.h>
 #include <thrift/transport/TBufferTransports.h>
 #include <virtine/VirtineCleanup.h>
@@ -105,6 +106,24 @@ TEST(LimitsTest, DeepNestingIsRefused) {
   EXPECT_LT(largestFor<edu::EduProcessor>(bytes, Protocol::kBinary,
                                           Framing::kBuffered),
             kModest);
+}
+
+std::size_t bytesInUse() {
+  const struct mallinfo2 heap = ::mallinfo2();
+  return heap.uordblks + heap.hblkhd;
+}
+
+TEST(LimitsTest, ALongStringIsNotKeptAfterItsMessage) {
+  const Limits limits;
+  edu::EduProcessor processor(std::make_shared<edu::EduNull>());
+  for (Protocol kind : {Protocol::kBinary, Protocol::kCompact}) {
+    auto memory = std::make_shared<TMemoryBuffer>();
+    auto protocol = protocolFactory(kind, limits)->getProtocol(memory);
+    edu::EduClient(protocol).send_note(std::string(8 << 20, 'x'));
+    const std::size_t before = bytesInUse();
+    ASSERT_TRUE(processor.process(protocol, protocol, nullptr));
+    EXPECT_LT(bytesInUse(), before + (1 << 20)) << name(kind);
+  }
 }
 
 TEST(LimitsTest, WhatThriftSaysOfALimitIsExplainedWithItsOption) {

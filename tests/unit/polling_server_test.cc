@@ -8,7 +8,8 @@
 #include <lanecall/polling_server.h>
 #include <lanecall/ring_transport.h>
 #include <poll.h>
-#include <spdlog/sinks/base_sink.h>
+#include <pthread.h>
+#include <spdlog/logger.h>
 #include <sys/resource.h>
 #include <thrift/transport/TBufferTransports.h>
 
@@ -22,10 +23,13 @@
 #include <functional>
 #include <future>
 #include <mutex>
+#include <optional>
+#include <system_error>
 #include <thread>
 
 #include "card_device.h"
 #include "edu_handler.h"
+#include "log_lines.h"
 
 namespace lanecall {
 namespace {
@@ -35,6 +39,7 @@ using apache::thrift::transport::TMemoryBuffer;
 using apache::thrift::transport::TTransportException;
 using test::CardClient;
 using test::CardDevice;
+using test::LogLines;
 
 // Far longer than any machine needs: only a bug gets here.
 constexpr int kPatienceMs = 10'000;
@@ -74,24 +79,24 @@ class Event {
   bool raised_ = false;
 };
 
-class LogLines : public spdlog::sinks::base_sink<std::mutex> {
+// While it lives no thread can be made: none has room for such a stack.
+class NoThreads {
  public:
-  int count(const std::string& text) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return static_cast<int>(
-        std::count_if(lines_.begin(), lines_.end(), [&](const auto& line) {
-          return line.find(text) != std::string::npos;
-        }));
+  NoThreads() {
+    ::pthread_getattr_default_np(&before_);
+    pthread_attr_t huge;
+    ::pthread_getattr_default_np(&huge);
+    ::pthread_attr_setstacksize(&huge, std::size_t{1} << 60);
+    ::pthread_setattr_default_np(&huge);
+    ::pthread_attr_destroy(&huge);
   }
-
- protected:
-  void sink_it_(const spdlog::details::log_msg& message) override {
-    lines_.emplace_back(message.payload.begin(), message.payload.end());
+  ~NoThreads() {
+    ::pthread_setattr_default_np(&before_);
+    ::pthread_attr_destroy(&before_);
   }
-  void flush_() override {}
 
  private:
-  std::vector<std::string> lines_;  // guarded by base_sink's mutex_
+  pthread_attr_t before_;
 };
 
 int threads() {
@@ -134,7 +139,11 @@ class PollingServerTest : public ::testing::Test {
  protected:
   ~PollingServerTest() override {
     release.raise();
+    none.reset();
     stop();
+    server.reset();
+    // Threads that it has given up still use what is below.
+    while (edu.use_count() > 1) std::this_thread::yield();
     std::filesystem::remove_all(folder);
   }
 
@@ -168,8 +177,40 @@ class PollingServerTest : public ::testing::Test {
   }
 
   // Until the server has ended this channel.
-  void expectEnd(const Client& client) {
-    device->expect(LANECALL_CARD_END, client.id);
+  void expectEnd(const Client& client,
+                 std::uint32_t error = LANECALL_ERR_NONE) {
+    EXPECT_EQ(device->expect(LANECALL_CARD_END, client.id).error, error);
+  }
+
+  bool isOverInTime() {
+    return outcome.wait_for(std::chrono::milliseconds(kPatienceMs)) ==
+           std::future_status::ready;
+  }
+
+  // A handler whose destructor waits for `release`.
+  std::shared_ptr<edu::EduIf> leavesSlowly() {
+    struct Slow : ScriptedEdu {
+      ~Slow() override {
+        test->running.raise();
+        test->release.wait();
+      }
+      PollingServerTest* test;
+      std::shared_ptr<ScriptedEdu> kept;  // until it is gone
+    };
+    auto slow = std::make_shared<Slow>();
+    slow->test = this;
+    slow->kept = edu;
+    return slow;
+  }
+
+  // Calls that do not return, of more channels than there are threads.
+  void occupyAllThreads() {
+    for (int i = 0; i < 8; ++i) busy.push_back(open());
+    for (auto& client : busy) client->edu.ping();
+    blockEcho();
+    none.emplace();
+    for (auto& client : busy) client->edu.send_echo("long");
+    log->await("event=no_thread");
   }
 
   void blockEcho() {
@@ -189,6 +230,8 @@ class PollingServerTest : public ::testing::Test {
   std::unique_ptr<PollingServer> server;
   std::future<bool> outcome;
   std::unique_ptr<CardDevice> device;
+  std::vector<std::unique_ptr<Client>> busy;
+  std::optional<NoThreads> none;
   Event running;
   Event release;
 };
@@ -298,15 +341,7 @@ TEST_F(PollingServerTest, ACallThatTakesLongDoesNotStopTheOthers) {
 }
 
 TEST_F(PollingServerTest, AHandlerThatTakesLongToGoDoesNotStopTheOthers) {
-  struct Slow : ScriptedEdu {
-    ~Slow() override { onGone(); }
-    std::function<void()> onGone = [] {};
-  };
-  auto leaving = std::make_shared<Slow>();
-  leaving->onGone = [this] {
-    running.raise();
-    release.wait();
-  };
+  auto leaving = leavesSlowly();
   handler = [&]() -> std::shared_ptr<edu::EduIf> {
     if (leaving) return std::move(leaving);
     return edu;
@@ -320,6 +355,38 @@ TEST_F(PollingServerTest, AHandlerThatTakesLongToGoDoesNotStopTheOthers) {
   device->send(LANECALL_CARD_CLOSE, slow->id);
   running.wait();
   for (int i = 0; i < 10; ++i) quick->edu.ping();
+}
+
+TEST_F(PollingServerTest, AMakerThatTakesLongDoesNotStopTheOthers) {
+  bool isSlow = false;
+  handler = [&]() -> std::shared_ptr<edu::EduIf> {
+    if (!isSlow) return edu;
+    running.raise();
+    release.wait();
+    return edu;
+  };
+  start();
+  auto quick = open();
+  quick->transport->setRecvTimeout(kPatienceMs);
+  quick->edu.ping();
+  isSlow = true;
+  auto slow = open();
+  running.wait();
+  for (int i = 0; i < 10; ++i) quick->edu.ping();
+  release.raise();
+  slow->edu.ping();
+}
+
+TEST_F(PollingServerTest, TheLeadIsTakenOnceAThreadCanBeMade) {
+  start();
+  auto quick = open();
+  quick->transport->setRecvTimeout(kPatienceMs);
+  quick->edu.ping();
+  occupyAllThreads();
+  quick->edu.send_ping();
+  none.reset();
+  quick->edu.recv_ping();
+  EXPECT_EQ(log->count("event=no_thread"), 1);
 }
 
 TEST_F(PollingServerTest, AsManyLongCallsAsChannels) {
@@ -420,8 +487,10 @@ TEST_F(PollingServerTest, AnImpossibleIndexEndsOnlyItsChannel) {
   hostile->edu.ping();
   lanecall_put32(&hostile->end.words().tx_producer.head, 0x40000000);
   hostile->end.notify();
-  expectEnd(*hostile);
+  expectEnd(*hostile, LANECALL_ERR_PROTOCOL);
   good->edu.ping();
+  EXPECT_TRUE(stop());
+  EXPECT_EQ(log->count("read: Protocol error"), 1);
 }
 
 TEST_F(PollingServerTest, AnImpossibleIndexOfTheAnswerEndsOnlyItsChannel) {
@@ -430,7 +499,7 @@ TEST_F(PollingServerTest, AnImpossibleIndexOfTheAnswerEndsOnlyItsChannel) {
   auto hostile = open();
   lanecall_put32(&hostile->end.words().rx_consumer.tail, 0x40000000);
   hostile->edu.send_ping();
-  expectEnd(*hostile);
+  expectEnd(*hostile, LANECALL_ERR_PROTOCOL);
   good->edu.ping();
 }
 
@@ -448,6 +517,23 @@ TEST_F(PollingServerTest, LosingADeviceInACallLeavesTheOthers) {
   client->edu.ping();
   EXPECT_TRUE(stop());
   EXPECT_EQ(log->count("event=connected"), 2);
+}
+
+TEST_F(PollingServerTest, AChannelCountsUntilItsCallIsDone) {
+  options.maxConnections = 1;
+  blockEcho();
+  start();
+  auto busy = open();
+  busy->edu.send_echo("long");
+  running.wait();
+  device->send(LANECALL_CARD_CLOSE, busy->id);
+  for (int i = 0; i < 3; ++i) device->offerDeclined(LANECALL_ERR_RESOURCES);
+  EXPECT_EQ(log->count("event=full"), 1);
+  release.raise();
+  while (!device->tryOffer()) {
+  }
+  Client next(device->start(device->lastId()), *device, options);
+  next.edu.ping();
 }
 
 TEST_F(PollingServerTest, AMakerThatFailsEndsItsChannelOnly) {
@@ -525,7 +611,7 @@ TEST_F(PollingServerTest, BusyChannelsAreServedInTurn) {
   std::string answer;
   gate->edu.echo(answer, "go");
   full.wait();
-  stop();  // its handlers use what ends with this function
+  stop();             // its handlers use what ends with this function
   window.pop_back();  // the gate's
   const int mean = kPings / 5;
   EXPECT_GE(*std::min_element(window.begin(), window.end()), mean / 3);
@@ -620,6 +706,52 @@ TEST_F(PollingServerTest, StopIsBoundedWhenACallDoesNotEnd) {
   EXPECT_FALSE(stop());
   EXPECT_EQ(log->count("event=cut"), 1);
   release.raise();
+}
+
+TEST_F(PollingServerTest, StopIsBoundedWhenAHandlerDoesNotGo) {
+  options.stopTimeoutMs = 20;
+  auto leaving = leavesSlowly();
+  handler = [&] { return std::move(leaving); };
+  start();
+  auto slow = open();
+  slow->edu.ping();
+  server->stop();
+  ASSERT_TRUE(isOverInTime());
+  EXPECT_FALSE(outcome.get());
+}
+
+TEST_F(PollingServerTest, StopIsBoundedWhenAnIdleHandlerDoesNotGo) {
+  options.stopTimeoutMs = 20;
+  options.idleTimeoutMs = 20;
+  auto leaving = leavesSlowly();
+  handler = [&] { return std::move(leaving); };
+  start();
+  auto slow = open();
+  expectEnd(*slow);
+  running.wait();
+  server->stop();
+  ASSERT_TRUE(isOverInTime());
+  EXPECT_FALSE(outcome.get());
+  EXPECT_EQ(log->count("idle for too long"), 1);
+}
+
+TEST_F(PollingServerTest, StopIsBoundedWhenNoThreadCanBeMade) {
+  options.stopTimeoutMs = 20;
+  start();
+  occupyAllThreads();
+  server->stop();
+  ASSERT_TRUE(isOverInTime());
+  EXPECT_FALSE(outcome.get());
+  EXPECT_EQ(log->count("event=cut"), 1);
+}
+
+TEST_F(PollingServerTest, ServeSaysThatNoThreadCanBeMade) {
+  options.card = {"unix:" + path};
+  PollingServer alone(
+      options, [] { return nullptr; },
+      std::make_shared<spdlog::logger>("test"));
+  NoThreads none;
+  EXPECT_THROW(alone.serve(), std::system_error);
 }
 
 TEST_F(PollingServerTest, StopCutsAMessageThatStalls) {

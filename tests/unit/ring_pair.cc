@@ -37,6 +37,10 @@ class RingPairEnd : public RingIo {
                        pair.bytes_);
     tx.bytes = pair.memory_[0].data();
     rx.bytes = pair.memory_[1].data();
+    if (lanecall_user_counters* shown = pair.counters[side]) {
+      outgoing_.counters = shown;
+      incoming_.counters = shown + 1;
+    }
   }
   ~RingPairEnd() override { close(); }
 
@@ -50,6 +54,7 @@ class RingPairEnd : public RingIo {
   Ring& incoming() override { return incoming_; }
   void notify() override { tell(other()); }
   int end() const override {
+    if (side_ == RingPair::kClient && pair_.onLook) pair_.onLook();
     const int end = pair_.ends_[side_];
     lanecall_rmb();
     return end;
@@ -82,6 +87,10 @@ class RingPairEnd : public RingIo {
   void close() override {
     if (!std::exchange(open_, false)) return;
     pair_.finish(other(), -ESHUTDOWN);
+  }
+  void refuse() override {
+    ++pair_.refused[side_];
+    close();
   }
   bool isOpen() const override { return open_; }
   std::string name() const override { return "pair"; }

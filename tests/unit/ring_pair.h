@@ -32,14 +32,20 @@ class RingPair {
   // As if the side's channel had ended: 0, -ESHUTDOWN, or an error.
   void finish(Side side, int end);
 
+  // Of each end made from now on: outgoing's and incoming's, if not null.
+  lanecall_user_counters* counters[2] = {nullptr, nullptr};
+
   // Answers of the client's open() and status(), once each.
   int nextOpen = 0;
   int nextStatus = 0;
   std::atomic<int> nextPoll = 0;  // of the client, if not 0
   // Called in each poll() of the client, before it sleeps.
   std::function<void()> onPoll;
+  // Called in each look of the client.
+  std::function<void()> onLook;
 
-  // How often each side was told, and slept.
+  // How often each side refused what the other did, was told, and slept.
+  std::atomic<int> refused[2] = {0, 0};
   std::atomic<int> told[2] = {0, 0};
   std::atomic<int> slept[2] = {0, 0};
 

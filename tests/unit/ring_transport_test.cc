@@ -59,10 +59,11 @@ class RingTest : public ::testing::Test {
   }
 
   // A new channel, with what the test has chosen.
-  void fresh() {
+  void fresh() { fresh(std::make_unique<RingPair>(kRing)); }
+  void fresh(std::unique_ptr<RingPair> on) {
     client.reset();
     server.reset();
-    pair = std::make_unique<RingPair>(kRing);
+    pair = std::move(on);
     client = make(RingPair::kClient);
     server = make(RingPair::kServer);
     bound(*client);
@@ -276,6 +277,57 @@ TEST_F(RingTest, CallsThatSleepTellOnceEachWay) {
   echo.join();
   for (RingPair::Side side : {RingPair::kClient, RingPair::kServer})
     EXPECT_LE(pair->told[side], kCalls + 2);
+}
+
+// ---- Counters --------------------------------------------------------------
+
+TEST_F(RingTest, CountersSayWhatWasDone) {
+  lanecall_user_counters shown[2] = {};
+  auto counted = std::make_unique<RingPair>(kRing);
+  counted->counters[RingPair::kClient] = shown;
+  fresh(std::move(counted));
+  client->setSpin(Spin::never());
+  for (int i = 0; i < 3; ++i) {
+    send(*client, "question");
+    std::thread answering([&] {
+      while (pair->slept[RingPair::kClient] == i) std::this_thread::yield();
+      receive(*server, 8);
+      send(*server, "answer");
+    });
+    receive(*client, 6);
+    answering.join();
+  }
+  client->settle();
+  const Counters now = client->counters();
+  EXPECT_EQ(now.sent.flushes, 3u);
+  EXPECT_EQ(now.sent.bytes, 24u);
+  EXPECT_EQ(now.sent.full_waits, 0u);
+  EXPECT_EQ(now.received.bytes, 18u);
+  EXPECT_EQ(now.received.sleeps, 3u);
+  EXPECT_EQ(now.received.spins, 0u);
+  EXPECT_EQ(now.sent.doorbells + now.received.doorbells,
+            static_cast<unsigned>(pair->told[RingPair::kServer]));
+  EXPECT_EQ(std::memcmp(&shown[0], &now.sent, sizeof now.sent), 0);
+  EXPECT_EQ(std::memcmp(&shown[1], &now.received, sizeof now.received), 0);
+  client->close();
+  EXPECT_EQ(client->counters().sent.flushes, 3u) << "of the last connection";
+  client->open();
+  EXPECT_EQ(client->counters().sent.flushes, 0u);
+}
+
+TEST_F(RingTest, WaitsThatSpinAndWaitsForRoomAreCounted) {
+  client->setSpin(Spin::always());
+  std::thread reader([&] {
+    receive(*server, 10 * kRing);
+    send(*server, "x");
+  });
+  send(*client, someText(10 * kRing));
+  receive(*client, 1);
+  reader.join();
+  const Counters now = client->counters();
+  EXPECT_GE(now.sent.full_waits, 1u);
+  EXPECT_EQ(now.sent.sleeps + now.received.sleeps, 0u);
+  EXPECT_EQ(now.sent.spins, now.sent.full_waits);
 }
 
 TEST_F(RingTest, AStringIsBorrowedWhereItLies) {
@@ -555,6 +607,7 @@ TEST_F(RingTest, AnImpossibleHeadEndsTheRead) {
         thrown(TTransportException::END_OF_FILE, [&] { readSome(*server, 1); });
     EXPECT_NE(text.find("Protocol error"), std::string::npos) << text;
     EXPECT_FALSE(server->isOpen());
+    EXPECT_EQ(pair->refused[RingPair::kServer], 1);
   }
 }
 
@@ -574,6 +627,7 @@ TEST_F(RingTest, AnImpossibleTailEndsTheWrite) {
                                     [&] { send(*client, someText(10)); });
     EXPECT_NE(text.find("Protocol error"), std::string::npos) << text;
     EXPECT_FALSE(client->isOpen());
+    EXPECT_EQ(pair->refused[RingPair::kClient], 1);
   }
 }
 
@@ -584,6 +638,7 @@ TEST_F(RingTest, ARingThatIsGoneIsNoLieButADeviceThatIsGone) {
   pair->words() = {};
   pair->finish(RingPair::kServer, -EIO);
   thrown(TTransportException::NOT_OPEN, [&] { receive(*server, 91); });
+  EXPECT_EQ(pair->refused[RingPair::kServer], 0);
   fresh();
   send(*client, std::string(100, '\0'));
   pair->finish(RingPair::kServer, -EIO);
@@ -644,6 +699,42 @@ TEST_F(RingTest, ATrickleDoesNotStretchAReceiveDeadline) {
   });
 }
 
+// The same where each look finds what it looks for.
+TEST_F(RingTest, AQuickTrickleDoesNotStretchTheSendTimeout) {
+  client->setSendTimeout(20);
+  pair->onLook = [&] {
+    std::uint32_t tail = pair->words().tx_consumer.tail;
+    if (tail != pair->words().tx_producer.head)
+      pair->words().tx_consumer.tail = tail + 1;
+  };
+  thrown(TTransportException::TIMED_OUT,
+         [&] { send(*client, someText(60'000'000)); });
+  EXPECT_FALSE(client->isOpen());
+}
+
+TEST_F(RingTest, AQuickTrickleDoesNotStretchAReceiveDeadline) {
+  client->setReceiveDeadline(Deadline::in(20));
+  const Deadline far = Deadline::in(5000);
+  thrown(TTransportException::TIMED_OUT, [&] {
+    while (!far.passed()) {
+      send(*server, "x");
+      readSome(*client, 1);
+    }
+  });
+  EXPECT_FALSE(client->isOpen());
+}
+
+TEST_F(RingFrames, AHeaderInPiecesHasOneReceiveTimeout) {
+  client->setSpin(Spin::never());
+  client->setRecvTimeout(60);
+  server->setFraming(Framing::kBuffered);
+  pair->onPoll = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(40));
+    send(*server, std::string(1, '\0'));
+  };
+  thrown(TTransportException::TIMED_OUT, [&] { readSome(*client, 1); });
+}
+
 TEST_F(RingTest, EachMessageHasTheWholeSendTimeout) {
   client->setSpin(Spin::never());
   client->setSendTimeout(200);
@@ -667,6 +758,25 @@ TEST_F(RingTest, InterruptEndsAReadAndLeavesItOpen) {
     EXPECT_TRUE(server->isOpen());
     send(*client, "x");
     EXPECT_EQ(readSome(*server, 1), "x") << "what is there may be read";
+  }
+}
+
+// What was read of it is lost: what follows must not be taken for the next.
+TEST_F(RingTest, InterruptInsideAMessageClosesIt) {
+  struct {
+    Framing framing;
+    const char* bytes;
+  } const cases[] = {{Framing::kBuffered, "half"},
+                     {Framing::kFramed, "\1"},
+                     {Framing::kFramed, "\1\1\1\1"}};
+  for (const auto& [as, bytes] : cases) {
+    framing = as;
+    fresh();
+    client->setFraming(Framing::kBuffered);
+    send(*client, bytes);
+    server->interrupt();
+    thrown(TTransportException::INTERRUPTED, [&] { receive(*server, 100); });
+    EXPECT_FALSE(server->isOpen());
   }
 }
 

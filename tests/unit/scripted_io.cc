@@ -36,7 +36,8 @@ ssize_t ScriptedIo::read(void* data, std::size_t size) {
 }
 
 ssize_t ScriptedIo::write(const void* data, std::size_t size) {
-  int result = next(script_->writes, static_cast<int>(size));
+  int result = next(script_->writes,
+                    std::min(static_cast<int>(size), script_->writeMost));
   if (result <= 0) return result;
   std::size_t take = std::min<std::size_t>(size, result);
   script_->output.append(static_cast<const char*>(data), take);

@@ -8,6 +8,7 @@
 
 #include <deque>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,8 @@ struct Script {
   // read(): negated errno, or 0 at the end, or that many bytes of `input`.
   // When used up, all of input, then -EAGAIN.
   std::deque<int> reads;
-  std::deque<int> writes;  // write(): when used up, everything
+  std::deque<int> writes;  // write(): when used up, `writeMost` bytes
+  int writeMost = std::numeric_limits<int>::max();
   std::string input;
   std::string output;
   std::vector<int> pollTimeouts;  // that poll() was called with

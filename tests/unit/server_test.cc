@@ -10,13 +10,12 @@
 #include <lanecall/socket_io.h>
 #include <lanecall/stream_transport.h>
 #include <poll.h>
-#include <spdlog/sinks/base_sink.h>
+#include <spdlog/logger.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <thrift/TApplicationException.h>
 
-#include <algorithm>
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
@@ -28,12 +27,14 @@
 #include <thread>
 
 #include "edu_handler.h"
+#include "log_lines.h"
 
 namespace lanecall {
 namespace {
 
 using apache::thrift::transport::TTransport;
 using apache::thrift::transport::TTransportException;
+using test::LogLines;
 
 // echo() waits until the test lets it go.
 class SlowEdu : public EduHandler {
@@ -59,44 +60,6 @@ class SlowEdu : public EduHandler {
   std::condition_variable changed;
   bool running = false;
   bool released = false;
-};
-
-// Keeps every line of a server's log.
-class LogLines : public spdlog::sinks::base_sink<std::mutex> {
- public:
-  // How many lines have this text.
-  int count(const std::string& text) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return countLocked(text);
-  }
-
-  // Returns when one has.
-  void await(const std::string& text) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return countLocked(text) > 0; });
-  }
-
-  // Called with each line, in the thread that logs it.
-  std::function<void(const std::string&)> onLine;
-
- protected:
-  void sink_it_(const spdlog::details::log_msg& message) override {
-    lines_.emplace_back(message.payload.begin(), message.payload.end());
-    changed_.notify_all();
-    if (onLine) onLine(lines_.back());
-  }
-  void flush_() override {}
-
- private:
-  int countLocked(const std::string& text) const {
-    return static_cast<int>(
-        std::count_if(lines_.begin(), lines_.end(), [&](const auto& line) {
-          return line.find(text) != std::string::npos;
-        }));
-  }
-
-  std::condition_variable changed_;
-  std::vector<std::string> lines_;  // guarded by base_sink's mutex_
 };
 
 class ServerTest : public ::testing::Test {
@@ -176,6 +139,15 @@ class ServerTest : public ::testing::Test {
   void expectServes() {
     edu::EduClient client(protocolOn(openTransport(address())));
     client.ping();
+  }
+
+  bool isServed() {
+    try {
+      expectServes();
+      return true;
+    } catch (const TTransportException&) {
+      return false;
+    }
   }
 
   std::string folder;
@@ -262,6 +234,21 @@ TEST_F(ServerTest, OneConnectionTooManyIsClosedAndTheOthersServed) {
   auto third = raw();
   expectClosed(*third);
   second.ping();
+}
+
+TEST_F(ServerTest, AConnectionCountsUntilItsCallIsDone) {
+  options.maxConnections = 1;
+  start();
+  {
+    edu::EduClient leaving(protocolOn(openTransport(address())));
+    leaving.send_echo("long");
+    edu->awaitRunning();
+  }
+  for (int i = 0; i < 3; ++i) expectClosed(*raw());
+  EXPECT_EQ(log->count("event=full"), 1);
+  edu->release();
+  while (!isServed()) {
+  }
 }
 
 TEST_F(ServerTest, AnIdleConnectionIsClosed) {

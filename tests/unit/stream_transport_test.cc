@@ -221,6 +221,16 @@ TEST_F(StreamTransportTest, ATrickleDoesNotStretchTheSendTimeout) {
   EXPECT_FALSE(transport.isOpen());
 }
 
+// The same without a wait in between.
+TEST_F(StreamTransportTest, AQuickTrickleDoesNotStretchTheSendTimeout) {
+  transport.open();
+  script.writeMost = 1;
+  transport.setSendTimeout(20);
+  thrown(TTransportException::TIMED_OUT,
+         [&] { write(std::string(100'000'000, 'x')); });
+  EXPECT_FALSE(transport.isOpen());
+}
+
 // Many writes, each of them soon over, are still one message.
 TEST_F(StreamTransportTest, TheSendTimeoutBoundsAMessageOfManyWrites) {
   transport.open();
@@ -266,6 +276,20 @@ TYPED_TEST(EitherTransportTest, ATrickleDoesNotStretchAReceiveDeadline) {
   this->transport.setReceiveDeadline(Deadline::in(20));
   this->thrown(TTransportException::TIMED_OUT, [&] {
     for (;;) this->read(1);
+  });
+  EXPECT_FALSE(this->transport.isOpen());
+}
+
+// The same without a wait in between.
+TYPED_TEST(EitherTransportTest, AQuickTrickleDoesNotStretchAReceiveDeadline) {
+  this->transport.open();
+  this->transport.setReceiveDeadline(Deadline::in(20));
+  const Deadline far = Deadline::in(5000);
+  this->thrown(TTransportException::TIMED_OUT, [&] {
+    while (!far.passed()) {
+      this->script.input = "x";
+      this->read(1);
+    }
   });
   EXPECT_FALSE(this->transport.isOpen());
 }

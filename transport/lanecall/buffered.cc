@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
 #include <lanecall/buffered.h>
 #include <lanecall/failure.h>
 
@@ -77,9 +78,16 @@ std::uint32_t BufferedTransport::receive(std::uint8_t* data,
                                          std::uint32_t size) {
   if (received_ >= static_cast<std::uint64_t>(getMaxMessageSize()))
     overLimit(getOrigin(), "a message received", getMaxMessageSize());
-  std::uint32_t got = under_->read(data, size);
-  received_ += got;
-  return got;
+  try {
+    const std::uint32_t got = under_->read(data, size);
+    received_ += got;
+    return got;
+  } catch (const TTransportException& error) {
+    // What was read of the message is lost, so the next cannot be found.
+    if (error.getType() == TTransportException::INTERRUPTED && received_ > 0)
+      close();
+    throw;
+  }
 }
 
 std::uint32_t BufferedTransport::readSlow(std::uint8_t* data,
@@ -198,6 +206,41 @@ std::uint32_t FramedTransport::readEnd() {
   resetConsumedMessageSize();
   transport_->readEnd();
   return bytes;
+}
+
+// False at the end.
+bool FramedTransport::readHeader(std::uint32_t* size) {
+  std::uint8_t header[sizeof *size];
+  for (std::uint32_t have = 0; have < sizeof header;) {
+    const std::uint32_t got =
+        transport_->read(header + have, sizeof header - have);
+    if (got == 0 && have == 0) return false;
+    if (got == 0)
+      throw TTransportException(
+          TTransportException::END_OF_FILE,
+          getOrigin() + ": the connection ended inside a frame");
+    have += got;
+  }
+  std::memcpy(size, header, sizeof header);
+  *size = ntohl(*size);
+  return true;
+}
+
+// As the base's, but for what is no frame of ours.
+bool FramedTransport::readFrame() {
+  std::uint32_t size;
+  if (!readHeader(&size)) return false;
+  if (size == 0 || size > static_cast<std::uint32_t>(getMaxMessageSize())) {
+    close();  // what is in it must not be taken for frames
+    badFrame(getOrigin(), size, getMaxMessageSize());
+  }
+  if (size > rBufSize_) {
+    rBuf_.reset(new std::uint8_t[size]);
+    rBufSize_ = size;
+  }
+  transport_->readAll(rBuf_.get(), size);
+  setReadBuffer(rBuf_.get(), size);
+  return true;
 }
 
 // The frame is still all here: refusing it leaves the connection usable.

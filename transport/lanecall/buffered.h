@@ -13,6 +13,11 @@
 // - close() drops what was not flushed (half a message helps nobody, and
 //   flushing could block), and open() starts with empty buffers.
 //
+// - What cannot be the size of a frame closes the connection: bytes that follow
+//   could pass for frames.
+// - A read that is INTERRUPTED inside a message closes the connection, since
+//   what was read of the message is lost. Between messages it stays open.
+//
 // A message over the limit is TTransportException CORRUPTED_DATA. Leaving it to
 // Thrift would be END_OF_FILE, which looks like an end in order.
 #ifndef LANECALL_BUFFERED_H
@@ -100,9 +105,11 @@ class FramedTransport : public apache::thrift::transport::TFramedTransport {
   std::uint32_t readEnd() override;
 
  protected:
+  bool readFrame() override;
   void writeSlow(const std::uint8_t* data, std::uint32_t size) override;
 
  private:
+  bool readHeader(std::uint32_t* size);
   void reset();
 };
 

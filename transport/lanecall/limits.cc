@@ -6,12 +6,18 @@
 #include <thrift/protocol/TProtocolException.h>
 #include <thrift/transport/TTransportException.h>
 
+#include <cstdint>
+#include <cstdlib>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 
 namespace lanecall {
 namespace thrift = apache::thrift;
 namespace {
+
+// Memory that a message made larger than this is freed with it.
+constexpr std::int32_t kKeptBytes = 64 << 10;
 
 std::string over(const std::string& what, int limit, const char* unit,
                  const char* options) {
@@ -44,6 +50,54 @@ std::string limitMet(const thrift::transport::TTransportException& error,
   return {};
 }
 
+// Thrift's compact protocol reads each string into memory that it keeps until
+// the connection ends. This one gives it back after a message that made it
+// large.
+template <typename Transport>
+class CompactProtocol : public thrift::protocol::TCompactProtocolT<Transport> {
+ public:
+  using thrift::protocol::TCompactProtocolT<Transport>::TCompactProtocolT;
+
+  std::uint32_t readMessageEnd_virt() override {
+    giveBack();
+    return this->readMessageEnd();
+  }
+  // Of code that is compiled for the base only this end is seen.
+  std::uint32_t writeMessageEnd() override {
+    giveBack();
+    return 0;
+  }
+
+ private:
+  void giveBack() {
+    if (this->string_buf_size_ <= kKeptBytes) return;
+    std::free(std::exchange(this->string_buf_, nullptr));
+    this->string_buf_size_ = 0;
+  }
+};
+
+class CompactProtocolFactory : public thrift::protocol::TProtocolFactory {
+ public:
+  explicit CompactProtocolFactory(const Limits& limits) : limits_(limits) {}
+
+  std::shared_ptr<thrift::protocol::TProtocol> getProtocol(
+      std::shared_ptr<thrift::transport::TTransport> on) override {
+    if (auto rings = std::dynamic_pointer_cast<RingTransport>(on))
+      return make(rings);
+    return make(on);
+  }
+
+ private:
+  template <typename Transport>
+  std::shared_ptr<thrift::protocol::TProtocol> make(
+      const std::shared_ptr<Transport>& on) const {
+    return std::make_shared<CompactProtocol<Transport>>(on, limits_.stringBytes,
+                                                        limits_.containerItems);
+  }
+
+  const Limits limits_;
+};
+
 }  // namespace
 
 std::shared_ptr<thrift::TConfiguration> Limits::configuration() const {
@@ -57,8 +111,7 @@ std::shared_ptr<thrift::protocol::TProtocolFactory> protocolFactory(
   // other the usual ones.
   using namespace thrift::protocol;
   if (protocol == Protocol::kCompact)
-    return std::make_shared<TCompactProtocolFactoryT<RingTransport>>(
-        limits.stringBytes, limits.containerItems);
+    return std::make_shared<CompactProtocolFactory>(limits);
   return std::make_shared<TBinaryProtocolFactoryT<RingTransport>>(
       limits.stringBytes, limits.containerItems, true, true);
 }

@@ -69,7 +69,7 @@ int MappedIo::map(const lanecall_mapping& layout) {
                     std::size_t{2} * bytes, protection);
   };
   int error = 0;
-  if ((error = page(statusPage_, layout.status_offset, kRead)) ||
+  if ((error = page(statusPage_, layout.status_offset, kBoth)) ||
       (error = page(indexPage_, layout.index_offset, kBoth)) ||
       (error = page(doorbell_, layout.doorbell_offset, PROT_WRITE)) ||
       (error = ring(tx_, layout.tx_offset, layout.tx_bytes, kBoth)) ||
@@ -83,7 +83,13 @@ int MappedIo::map(const lanecall_mapping& layout) {
   outgoing_.bytes = tx_.data();
   incoming_.bytes = rx_.data();
   status_ = reinterpret_cast<const lanecall_index_page*>(statusPage_.data());
+  outgoing_.counters = countersAt(LANECALL_USER_COUNTERS_TX);
+  incoming_.counters = countersAt(LANECALL_USER_COUNTERS_RX);
   return 0;
+}
+
+lanecall_user_counters* MappedIo::countersAt(std::size_t offset) const {
+  return reinterpret_cast<lanecall_user_counters*>(statusPage_.data() + offset);
 }
 
 void MappedIo::notify() {

@@ -43,6 +43,7 @@ class MappedIo : public RingIo {
 
  private:
   int map(const lanecall_mapping& layout);
+  lanecall_user_counters* countersAt(std::size_t offset) const;
 
   const std::shared_ptr<DeviceIo> node_;
   Mapping statusPage_, indexPage_, doorbell_, tx_, rx_;

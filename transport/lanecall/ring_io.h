@@ -19,6 +19,7 @@
 #ifndef LANECALL_RING_IO_H
 #define LANECALL_RING_IO_H
 
+#include <lanecall/driver.h>
 #include <lanecall/ring.h>
 
 #include <cstdint>
@@ -36,6 +37,8 @@ class RingIo {
     // core.size bytes, and the same bytes once more behind them, so that every
     // span of the ring is contiguous: [bytes, bytes + 2 * core.size) is mapped.
     std::uint8_t* bytes = nullptr;
+    // Where others look for what is counted of this direction; may be null.
+    lanecall_user_counters* counters = nullptr;
   };
 
   RingIo() = default;
@@ -66,6 +69,10 @@ class RingIo {
   // Tells the other side to look at the rings: for when lanecall_ring_publish()
   // or lanecall_ring_release() said that it asked. Never blocks.
   virtual void notify() = 0;
+
+  // The caller is about to wait for room in outgoing(): what the other side was
+  // not told of yet, to save it an interrupt, it is told now. Never blocks.
+  virtual void hurry() {}
 
   // Whether the other side does not look at the rings, so that move() has to
   // carry bytes between them and the channel (StreamRingIo).
@@ -100,6 +107,11 @@ class RingIo {
   // Ends the connection; does not block. What was published is still sent,
   // within a bound. The rings are gone. Does nothing when not open.
   virtual void close() = 0;
+
+  // The same, because the other side has broken the protocol: an index is where
+  // it cannot be, and nothing more of the rings may be believed. For channels
+  // that have somebody to tell.
+  virtual void refuse() { close(); }
 
   virtual bool isOpen() const = 0;
 

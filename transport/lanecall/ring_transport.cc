@@ -20,6 +20,11 @@ constexpr std::uint64_t kTrust = 16;
 // Memory on the heap that a message made larger than this is freed with it.
 constexpr std::uint32_t kKeptBytes = 1 << 20;
 
+// A deadline is looked at once in so many times that bytes, or room, were there
+// without a wait: a side that moves one just in time each time must not stretch
+// it, and reading the clock each time would cost the others.
+constexpr std::uint32_t kChecksEvery = 64;
+
 // Before a frame: its size, big-endian.
 constexpr std::uint32_t kFrameHeader = 4;
 
@@ -47,6 +52,8 @@ void RingTransport::attach() {
   in_ = &io_->incoming();
   out_ = &io_->outgoing();
   carried_ = io_->isCarried();
+  reads_.begin(in_->counters);
+  writes_.begin(out_->counters);
   readAt_ = position(*in_);
   setReadBuffer(readAt_, 0);
   writeAt_ = wBase_ = position(*out_);
@@ -55,16 +62,19 @@ void RingTransport::attach() {
 
 void RingTransport::detach() {
   in_ = out_ = nullptr;
+  reads_.hide();
+  writes_.hide();
   readAt_ = writeAt_ = &nowhere;
   setReadBuffer(&nowhere, 0);
   setWriteBuffer(&nowhere, 0);
   end_ = 0;
   received_ = sent_ = 0;
-  frameLeft_ = 0;
+  headerBytes_ = frameLeft_ = 0;
   gathering_ = frameInRing_ = false;
   gathered_.reset();
   gatheredRoom_ = 0;
   frame_.clear();
+  readDeadline_.reset();
   sendDeadline_.reset();
   resetConsumedMessageSize();
 }
@@ -110,28 +120,33 @@ void RingTransport::fail(Type type, const char* action, int error) const {
   throw Exception(type, explain(io_->name(), action, error, peer_));
 }
 
+void RingTransport::failLate(const char* action) {
+  close();
+  fail(Exception::TIMED_OUT, action, ETIMEDOUT);
+}
+
 // Until over() says so. arm() asks the other side to tell; the deadline is only
 // made when the wait is not short, since that reads the clock.
 template <typename Over, typename Arm, typename MakeDeadline>
-void RingTransport::wait(Spinner& spinner, short events, const char* action,
-                         Over over, Arm arm, MakeDeadline makeDeadline) {
+void RingTransport::wait(Spinner& spinner, Tally& tally, short events,
+                         const char* action, Over over, Arm arm,
+                         MakeDeadline makeDeadline) {
   bool isOver = false;
   auto stop = [&] {
     isOver = over();
     return isOver || interrupted_.load(std::memory_order_relaxed);
   };
-  if (spinner.glance(stop) && isOver) return;
+  if (spinner.glance(stop) && isOver)
+    return tally.add(&lanecall_user_counters::spins);
   const Deadline deadline = makeDeadline();
   bool slept = false;
   if (!spinner.spin(stop, [&] { return deadline.passed(); })) {
     do {
-      if (deadline.passed()) {
-        close();
-        fail(Exception::TIMED_OUT, action, ETIMEDOUT);
-      }
+      if (deadline.passed()) failLate(action);
       arm();
       if (stop()) break;
       slept = true;
+      tally.add(&lanecall_user_counters::sleeps);
       const int ready = io_->poll(events, deadline.remainingMs());
       if (ready < 0 && ready != -EINTR && ready != -ECANCELED) {
         close();
@@ -140,18 +155,24 @@ void RingTransport::wait(Spinner& spinner, short events, const char* action,
       if (ready == -ECANCELED) interrupted_ = true;
     } while (!stop());
   }
-  if (slept) spinner.slept();
+  if (slept)
+    spinner.slept();
+  else
+    tally.add(&lanecall_user_counters::spins);
   if (isOver) return;
-  // Half a message may have been sent: nothing may follow it.
-  if (events & POLLOUT) close();
+  // Half a message may have been sent, and nothing may follow it; or what was
+  // read of one is lost, and the next cannot be found.
+  if (events & POLLOUT || isInsideMessage()) close();
   fail(Exception::INTERRUPTED, action, ECANCELED);
 }
 
-// The other side's index cannot be what it is: a lie, or what is left when the
-// device went away.
-int RingTransport::whyImpossible() const {
+// The other side's index cannot be what it is: what is left when the device
+// went away, or a lie. An errno value.
+int RingTransport::refuse() {
   const int end = io_->end();
-  return end == 0 || end == -ESHUTDOWN ? EPROTO : -end;
+  if (end != 0 && end != -ESHUTDOWN) return -end;
+  io_->refuse();
+  return EPROTO;
 }
 
 // ---- Receiving -------------------------------------------------------------
@@ -167,6 +188,11 @@ void RingTransport::failInside(const char* what) {
                   getOrigin() + ": the connection ended inside a " + what);
 }
 
+void RingTransport::tell(Tally& tally) {
+  tally.add(&lanecall_user_counters::doorbells);
+  io_->notify();
+}
+
 // Gives consumed bytes back.
 void RingTransport::release() {
   const std::uint32_t bytes = consumed();
@@ -175,7 +201,8 @@ void RingTransport::release() {
   const bool asked = lanecall_ring_release(&in_->core, bytes);
   readAt_ = position(*in_);
   setReadBuffer(readAt_, seen);
-  if (asked) io_->notify();
+  reads_.add(&lanecall_user_counters::bytes, bytes);
+  if (asked) tell(reads_);
 }
 
 void RingTransport::settle() {
@@ -195,7 +222,7 @@ __s64 RingTransport::lookForBytes() {
 // Is there a byte that was not seen, or the end?
 bool RingTransport::isMoreThere() {
   const __s64 unseen = lookForBytes();
-  if (unseen < 0) failRead(whyImpossible());
+  if (unseen < 0) failRead(refuse());
   return unseen > 0 || end_ != 0;
 }
 
@@ -214,21 +241,30 @@ void RingTransport::show(std::uint64_t most) {
   rBound_ += std::min<std::uint64_t>(unseen, most);
 }
 
+// Of the read that is under way, from its first wait on.
+Deadline RingTransport::readDeadline() {
+  if (!readDeadline_) readDeadline_ = Deadline::in(recvTimeoutMs_);
+  return Deadline::earlier(*readDeadline_, receiveDeadline_);
+}
+
+void RingTransport::checkReceiveDeadline() {
+  if (++sights_ % kChecksEvery == 0 && receiveDeadline_.passed())
+    failLate("read");
+}
+
 void RingTransport::awaitBytes() {
   release();
   wait(
-      readSpinner_, POLLIN, "read", [this] { return isMoreThere(); },
+      readSpinner_, reads_, POLLIN, "read", [this] { return isMoreThere(); },
       [this] { lanecall_ring_arm(&in_->core); },
-      [this] {
-        return Deadline::earlier(Deadline::in(recvTimeoutMs_),
-                                 receiveDeadline_);
-      });
+      [this] { return readDeadline(); });
 }
 
 // When nothing is readable: waits until something is; false at the end.
 bool RingTransport::see(std::uint64_t most) {
   if (!in_) fail(Exception::NOT_OPEN, "read", ENOTCONN);
   leaveGathered();
+  checkReceiveDeadline();
   if (consumed() >= in_->core.size / 2) release();
   if (!isMoreThere()) awaitBytes();
   show(most);
@@ -239,6 +275,7 @@ bool RingTransport::see(std::uint64_t most) {
 
 // The same for bytes of a message, which are counted.
 bool RingTransport::fill() {
+  readDeadline_.reset();
   if (framing_ == Framing::kFramed && frameLeft_ == 0 && !beginFrame())
     return false;
   const std::uint64_t most = allowance();
@@ -260,13 +297,14 @@ bool RingTransport::fill() {
 // False at the end.
 bool RingTransport::beginFrame() {
   std::uint8_t header[kFrameHeader];
-  for (std::uint32_t have = 0; have < kFrameHeader;) {
-    if (!see(kFrameHeader - have)) {
-      if (have > 0) failInside("frame");
+  for (headerBytes_ = 0; headerBytes_ < kFrameHeader;) {
+    if (!see(kFrameHeader - headerBytes_)) {
+      if (headerBytes_ > 0) failInside("frame");
       return false;
     }
-    have += take(header + have, readable());
+    headerBytes_ += take(header + headerBytes_, readable());
   }
+  headerBytes_ = 0;
   std::uint32_t size;
   std::memcpy(&size, header, sizeof size);
   size = ntohl(size);
@@ -397,19 +435,27 @@ bool RingTransport::isRoomThere(std::uint32_t least) {
   if (carried_) io_->move(POLLOUT);
   if (int end = io_->end()) failWrite(end == -ESHUTDOWN ? EPIPE : -end);
   const __s64 space = lanecall_ring_space(&out_->core);
-  if (space < 0) failWrite(whyImpossible());
+  if (space < 0) failWrite(refuse());
   return space >= least;
 }
 
+// Of the message that is being sent, from its first wait on.
+const Deadline& RingTransport::sendDeadline() {
+  if (!sendDeadline_) sendDeadline_ = Deadline::in(sendTimeoutMs_);
+  return *sendDeadline_;
+}
+
 void RingTransport::awaitRoom(std::uint32_t least) {
+  if (++shortages_ % kChecksEvery == 0 && sendDeadline().passed())
+    failLate("write");
   if (isRoomThere(least)) return;
+  writes_.add(&lanecall_user_counters::full_waits);
+  io_->hurry();
   wait(
-      writeSpinner_, POLLOUT, "write", [&] { return isRoomThere(least); },
+      writeSpinner_, writes_, POLLOUT, "write",
+      [&] { return isRoomThere(least); },
       [&] { lanecall_ring_arm_space(&out_->core, least); },
-      [this] {
-        if (!sendDeadline_) sendDeadline_ = Deadline::in(sendTimeoutMs_);
-        return *sendDeadline_;
-      });
+      [this] { return sendDeadline(); });
 }
 
 // Of a ring that holds only a few, so that the other side has some to read
@@ -442,7 +488,9 @@ void RingTransport::publish() {
   const bool asked = lanecall_ring_publish(&out_->core, bytes);
   sent_ += bytes;
   writeAt_ = wBase_ = position(*out_);
-  if (asked) io_->notify();
+  writes_.add(&lanecall_user_counters::flushes);
+  writes_.add(&lanecall_user_counters::bytes, bytes);
+  if (asked) tell(writes_);
 }
 
 // Through the ring, however little there is of it.

@@ -9,6 +9,9 @@
 // there), and as buffered.h's transports: the budget is per message, memory
 // follows bytes that have come, close() drops what was not flushed. Beyond
 // that:
+// - The send timeout begins when a message has to wait for the first time. A
+//   message that streams while the other side is as quick as this one has no
+//   clock read for it.
 // - TBufferBase's windows are spans of the rings, so that its inline fast paths
 //   work on the rings, and so does generated code that is a template over this
 //   class.
@@ -32,6 +35,7 @@
 #define LANECALL_RING_TRANSPORT_H
 
 #include <lanecall/buffered.h>
+#include <lanecall/counters.h>
 #include <lanecall/deadline.h>
 #include <lanecall/errors.h>
 #include <lanecall/ring_io.h>
@@ -122,6 +126,9 @@ class RingTransport
   // Ends every wait of this connection with INTERRUPTED. Any thread.
   void interrupt();
 
+  // Of the connection that is open, or else was last. Any thread.
+  Counters counters() const { return {writes_.get(), reads_.get()}; }
+
   // Bytes that can be read without looking at the ring.
   bool hasBuffered() const { return readable() > 0; }
 
@@ -166,6 +173,7 @@ class RingTransport
   std::uint32_t consumed() const {
     return gathering_ ? 0 : static_cast<std::uint32_t>(rBase_ - readAt_);
   }
+  void tell(Tally& tally);
   void release();
   bool fill();
   bool see(std::uint64_t most);
@@ -173,8 +181,11 @@ class RingTransport
   void show(std::uint64_t most);
   __s64 lookForBytes();
   bool isMoreThere();
+  Deadline readDeadline();
   void awaitBytes();
+  void checkReceiveDeadline();
   bool beginFrame();
+  bool isInsideMessage() const { return received_ > 0 || headerBytes_ > 0; }
   const std::uint8_t* gather(std::uint32_t size);
   void growGathered(std::uint32_t room);
   void leaveGathered();
@@ -189,6 +200,7 @@ class RingTransport
   std::uint32_t piece() const;
   std::uint32_t frameRoom() const;
   bool isRoomThere(std::uint32_t least);
+  const Deadline& sendDeadline();
   void awaitRoom(std::uint32_t least);
   void openWindow();
   void publish();
@@ -202,10 +214,11 @@ class RingTransport
 
   // ---- Waiting -------------------------------------------------------------
   template <typename Over, typename Arm, typename MakeDeadline>
-  void wait(Spinner& spinner, short events, const char* action, Over over,
-            Arm arm, MakeDeadline makeDeadline);
+  void wait(Spinner& spinner, Tally& tally, short events, const char* action,
+            Over over, Arm arm, MakeDeadline makeDeadline);
   [[noreturn]] void fail(Type type, const char* action, int error) const;
-  int whyImpossible() const;
+  [[noreturn]] void failLate(const char* action);
+  int refuse();
 
   const std::unique_ptr<RingIo> io_;
   const Peer peer_;
@@ -218,23 +231,29 @@ class RingTransport
   bool carried_ = false;
 
   RingIo::Ring* in_ = nullptr;  // null while there are no rings
+  Tally reads_;
   std::uint8_t* readAt_ = nullptr;
   Spinner readSpinner_;
-  int end_ = 0;  // when the ring was looked at last
+  std::optional<Deadline> readDeadline_;  // once a read had to wait
+  std::uint32_t sights_ = 0;  // of bytes; only counted to space out checks
+  int end_ = 0;               // when the ring was looked at last
   // Bytes of this message that were seen, or, in frames, announced. A 64-bit
   // count of bytes does not wrap.
   std::uint64_t received_ = 0;
-  std::uint32_t frameLeft_ = 0;  // bytes of the frame that were not seen yet
+  std::uint32_t headerBytes_ = 0;  // of the frame that begins
+  std::uint32_t frameLeft_ = 0;    // bytes of the frame that were not seen yet
   // A long string; up to a size its memory is kept for the next.
   std::unique_ptr<std::uint8_t, Free> gathered_;
   std::uint32_t gatheredRoom_ = 0;
   bool gathering_ = false;  // it is what is being read
 
   RingIo::Ring* out_ = nullptr;
+  Tally writes_;
   std::uint8_t* writeAt_ = nullptr;
   Spinner writeSpinner_;
   std::uint64_t sent_ = 0;  // bytes of this message that were published
   std::optional<Deadline> sendDeadline_;  // once a message had to wait
+  std::uint32_t shortages_ = 0;  // of room; only counted to space out checks
   bool frameInRing_ = false;
   std::vector<std::uint8_t> frame_;  // one that did not fit, else empty
 };

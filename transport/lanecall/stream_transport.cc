@@ -26,11 +26,19 @@ void StreamTransport::fail(Exception::TTransportExceptionType type,
   throw Exception(type, explain(io_->name(), action, error, peer()));
 }
 
+// A peer that moves a byte now and then must not stretch the deadline, so it is
+// looked at before each wait, not only when a wait ends empty, and where bytes
+// move without one.
+void StreamTransport::check(const Deadline& deadline, const char* action) {
+  if (!deadline.passed()) return;
+  close();
+  fail(Exception::TIMED_OUT, action, ETIMEDOUT);
+}
+
 void StreamTransport::await(short events, const Deadline& deadline,
                             const char* action) {
-  // Looked at before each wait, not only when a wait ends empty: a peer that
-  // moves a byte now and then must not stretch the deadline.
-  while (!deadline.passed()) {
+  for (;;) {
+    check(deadline, action);
     int ready = io_->poll(events, deadline.remainingMs());
     if (ready > 0 || is_retry(ready)) return;
     // Half a message may have been written: nothing may follow it.
@@ -38,8 +46,6 @@ void StreamTransport::await(short events, const Deadline& deadline,
     if (ready == -ECANCELED) fail(Exception::INTERRUPTED, action, ECANCELED);
     if (ready < 0) fail(Exception::UNKNOWN, action, -ready);
   }
-  close();
-  fail(Exception::TIMED_OUT, action, ETIMEDOUT);
 }
 
 void StreamTransport::open() {
@@ -87,6 +93,7 @@ std::uint32_t StreamTransport::readChannel(std::uint8_t* data,
                                            std::uint32_t size) {
   const Deadline deadline =
       Deadline::earlier(Deadline::in(recvTimeoutMs_), receiveDeadline_);
+  check(receiveDeadline_, "read");
   for (;;) {
     if (!isOpen()) fail(Exception::NOT_OPEN, "read", ENOTCONN);
     ssize_t got = io_->read(data, size);
@@ -111,6 +118,7 @@ void StreamTransport::write(const std::uint8_t* data, std::uint32_t size) {
     if (put > 0) {
       data += put;
       size -= static_cast<std::uint32_t>(put);
+      if (size > 0) check(deadline, "write");
     } else if (put == 0 || put == -EAGAIN) {
       await(POLLOUT, deadline, "write");
     } else if (!is_retry(put)) {

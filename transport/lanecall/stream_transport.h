@@ -90,6 +90,7 @@ class StreamTransport
   using Exception = apache::thrift::transport::TTransportException;
 
   std::uint32_t readChannel(std::uint8_t* data, std::uint32_t size);
+  void check(const Deadline& deadline, const char* action);
   void await(short events, const Deadline& deadline, const char* action);
   [[noreturn]] void fail(Exception::TTransportExceptionType type,
                          const char* action, int error) const;

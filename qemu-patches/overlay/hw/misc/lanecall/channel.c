@@ -160,6 +160,7 @@ static void release(LanecallChannel *ch)
     ch->rx.pages = NULL;
     ch->want_read = false;
     ch->want_write = false;
+    ch->unanswered = false;
     ch->send_error = 0;
 }
 
@@ -229,8 +230,11 @@ static void send_failed(LanecallChannel *ch, int error)
     }
 }
 
-/* At most one send. */
-static void pump_tx(LanecallChannel *ch)
+/*
+ * At most one send. If @goes_on, more is expected soon: then the client is only
+ * asked to ring for it once the main loop has looked and found nothing.
+ */
+static void pump_tx(LanecallChannel *ch, bool goes_on)
 {
     int64_t pending = lanecall_tx_pending(ch);
     ssize_t sent;
@@ -243,6 +247,11 @@ static void pump_tx(LanecallChannel *ch)
         }
         if (sent < 0) {
             send_failed(ch, -sent);
+            return;
+        }
+        ch->unanswered = true;
+        if (goes_on) {
+            ch->want_write = true;
             return;
         }
         pending = lanecall_tx_pending(ch);
@@ -272,6 +281,7 @@ static void pump_rx(LanecallChannel *ch)
             end_channel(ch, got ? error_of_errno(-got) : LANECALL_ERR_NONE);
             return;
         }
+        ch->unanswered = false;
         room = lanecall_rx_room(ch);
     }
     if (room < 0) {
@@ -300,7 +310,7 @@ static void on_writable(void *opaque)
     bool entered = lanecall_enter(ch->engine);
 
     if (map_index_or_end(ch)) {
-        pump_tx(ch);
+        pump_tx(ch, true);
         watch(ch);
         unmap_index(ch);
     }
@@ -394,7 +404,13 @@ void lanecall_channel_doorbell(LanecallChannel *ch)
         }
     }
     if (is_moving(ch)) {
-        pump_tx(ch);
+        /*
+         * A client that sends again before there was an answer has more calls
+         * outstanding than one, or a long message, and is likely to go on:
+         * many small requests then share a doorbell. One that waits for each
+         * answer is asked at once, and rings for the next.
+         */
+        pump_tx(ch, ch->unanswered);
         watch(ch);
     }
     unmap_index(ch);
@@ -606,7 +622,7 @@ static void attach_in_guest(LanecallChannel *ch)
     }
     ch->want_read = room > 0;
     set_state(ch, LANECALL_RUNNING, LANECALL_ERR_NONE);
-    pump_tx(ch);
+    pump_tx(ch, false);
     watch(ch);
 }
 
@@ -642,7 +658,7 @@ static void drain_in_guest(LanecallChannel *ch)
         close_channel(ch);
     } else {
         set_state(ch, LANECALL_DRAINING, LANECALL_ERR_NONE);
-        pump_tx(ch);
+        pump_tx(ch, false);
         watch(ch);
     }
 }

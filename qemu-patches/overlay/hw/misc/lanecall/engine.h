@@ -249,7 +249,8 @@ struct LanecallChannel {
     LanecallRing tx; /* consumer */
     LanecallRing rx; /* producer */
     bool want_read; /* RX has room */
-    bool want_write; /* TX has bytes that the socket did not take yet */
+    bool want_write; /* TX has bytes that the socket did not take, or may */
+    bool unanswered; /* bytes were sent, and none received since */
     int send_error; /* errno of the send that failed, 0 if none did */
     QEMUBH *salvage; /* moves what is still to be received after that */
     unsigned salvage_left; /* how many receives at most */
