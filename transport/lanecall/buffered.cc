@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <stdexcept>
 
 namespace lanecall {
@@ -14,12 +13,6 @@ namespace {
 using apache::thrift::TConfiguration;
 using apache::thrift::transport::TTransport;
 using apache::thrift::transport::TTransportException;
-
-// A string up to this size is allocated on its announcement alone.
-constexpr std::uint32_t kTrustedBytes = 1 << 17;
-
-// A buffer that a message made larger than this is freed with the message.
-constexpr std::uint32_t kKeptBytes = 1 << 20;
 
 }  // namespace
 
@@ -37,7 +30,6 @@ void BufferedTransport::reset() {
   setReadBuffer(readBuffer_.get(), 0);
   setWriteBuffer(writeBuffer_.get(), kBufferBytes);
   gathered_.reset();
-  gatheredRoom_ = 0;
   received_ = sent_ = 0;
   resetConsumedMessageSize();
 }
@@ -62,10 +54,7 @@ bool BufferedTransport::peek() {
 std::uint32_t BufferedTransport::readEnd() {
   if (!hasBuffered()) {
     setReadBuffer(readBuffer_.get(), 0);
-    if (gatheredRoom_ > kKeptBytes) {
-      gathered_.reset();
-      gatheredRoom_ = 0;
-    }
+    gathered_.shrink();
   }
   // What is buffered already belongs to the next message.
   received_ = rBound_ - rBase_;
@@ -107,38 +96,30 @@ std::uint32_t BufferedTransport::readSlow(std::uint8_t* data,
   return give;
 }
 
-void BufferedTransport::growGathered(std::uint32_t room) {
-  auto* more = static_cast<std::uint8_t*>(std::realloc(gathered_.get(), room));
-  if (!more) throw std::bad_alloc();
-  static_cast<void>(gathered_.release());
-  gathered_.reset(more);
-  gatheredRoom_ = room;
-}
-
 // A protocol that brings no storage is about to read a string of *size bytes,
 // all of which must come. A long one is gathered here, in memory that grows
 // with what arrives; for the rest the protocol calls readAll().
 const std::uint8_t* BufferedTransport::borrowSlow(std::uint8_t* data,
                                                   std::uint32_t* size) {
-  if (data || *size <= kTrustedBytes || is_in_gathered()) return nullptr;
+  if (data || *size <= Gathered::kTrustedBytes || is_in_gathered())
+    return nullptr;
   checkReadBytesAvailable(*size);
   std::uint32_t have = 0;
   while (have < *size) {
-    if (have == gatheredRoom_)
-      growGathered(std::min(*size, std::max(2 * gatheredRoom_, kTrustedBytes)));
+    if (have == gathered_.room()) gathered_.grow(*size);
     // Never beyond the string: what follows it goes through the buffer. What
     // is buffered is less than the string, and fits the first piece of room.
-    std::uint32_t want = std::min(gatheredRoom_, *size) - have;
+    std::uint32_t want = std::min(gathered_.room(), *size) - have;
     std::uint32_t got = hasBuffered()
-                            ? readSlow(gathered_.get(), rBound_ - rBase_)
-                            : receive(gathered_.get() + have, want);
+                            ? readSlow(gathered_.data(), rBound_ - rBase_)
+                            : receive(gathered_.data() + have, want);
     if (got == 0)
       throw TTransportException(
           TTransportException::END_OF_FILE,
           getOrigin() + ": the connection ended inside a message");
     have += got;
   }
-  setReadBuffer(gathered_.get(), have);
+  setReadBuffer(gathered_.data(), have);
   *size = have;
   return rBase_;
 }
@@ -183,7 +164,7 @@ void BufferedTransport::send(const std::uint8_t* data, std::uint32_t size) {
 FramedTransport::FramedTransport(std::shared_ptr<TTransport> under,
                                  std::shared_ptr<TConfiguration> configuration)
     : TFramedTransport(std::move(under), BufferedTransport::kBufferBytes,
-                       kKeptBytes, configuration) {}
+                       Gathered::kKeptBytes, configuration) {}
 
 void FramedTransport::reset() {
   initPointers();

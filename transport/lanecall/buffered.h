@@ -23,11 +23,11 @@
 #ifndef LANECALL_BUFFERED_H
 #define LANECALL_BUFFERED_H
 
+#include <lanecall/gathered.h>
 #include <lanecall/limits.h>
 #include <thrift/transport/TBufferTransports.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -66,26 +66,19 @@ class BufferedTransport
                                  std::uint32_t* size) override;
 
  private:
-  struct Free {
-    void operator()(std::uint8_t* p) const { std::free(p); }
-  };
-
   void reset();
   // A long string was borrowed, and not all of it consumed.
   bool is_in_gathered() const {
-    return hasBuffered() && gathered_ && rBase_ >= gathered_.get() &&
-           rBase_ < gathered_.get() + gatheredRoom_;
+    return hasBuffered() && rBase_ >= gathered_.data() &&
+           rBase_ < gathered_.data() + gathered_.room();
   }
-  void growGathered(std::uint32_t room);
   std::uint32_t receive(std::uint8_t* data, std::uint32_t size);
   void send(const std::uint8_t* data, std::uint32_t size);
 
   std::shared_ptr<apache::thrift::transport::TTransport> under_;
   std::unique_ptr<std::uint8_t[]> readBuffer_;
   std::unique_ptr<std::uint8_t[]> writeBuffer_;
-  // A long string; up to a size it is kept for the next.
-  std::unique_ptr<std::uint8_t, Free> gathered_;
-  std::uint32_t gatheredRoom_ = 0;
+  Gathered gathered_;
   // Bytes of this message taken from below, and given to it. A 64-bit count
   // of bytes moved does not wrap.
   std::uint64_t received_ = 0;

@@ -7,18 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <new>
 
 namespace lanecall {
 namespace {
 
-// A string up to this size is allocated on its announcement alone, a longer one
-// if that is not more than so many times what has come.
-constexpr std::uint32_t kTrustedBytes = 1 << 17;
+// A string longer than Gathered trusts is allocated on its announcement if that
+// is not more than so many times what has come.
 constexpr std::uint64_t kTrust = 16;
-
-// Memory on the heap that a message made larger than this is freed with it.
-constexpr std::uint32_t kKeptBytes = 1 << 20;
 
 // A deadline is looked at once in so many times that bytes, or room, were there
 // without a wait: a side that moves one just in time each time must not stretch
@@ -72,7 +67,6 @@ void RingTransport::detach() {
   headerBytes_ = frameLeft_ = 0;
   gathering_ = frameInRing_ = false;
   gathered_.reset();
-  gatheredRoom_ = 0;
   frame_.clear();
   readDeadline_.reset();
   sendDeadline_.reset();
@@ -345,10 +339,7 @@ std::uint32_t RingTransport::readEnd() {
   if (in_ && io_->end() == -EIO) failRead(EIO);
   if (!hasBuffered()) {
     leaveGathered();
-    if (gatheredRoom_ > kKeptBytes) {
-      gathered_.reset();
-      gatheredRoom_ = 0;
-    }
+    gathered_.shrink();
   }
   // What was seen or announced already belongs to the next message.
   received_ = static_cast<std::uint64_t>(readable()) + frameLeft_;
@@ -375,7 +366,7 @@ const std::uint8_t* RingTransport::borrowSlow(std::uint8_t* data,
       received_ += more;
   }
   if (*size > readable()) {
-    if (*size <= kTrustedBytes + kTrust * readable()) return nullptr;
+    if (*size <= Gathered::kTrustedBytes + kTrust * readable()) return nullptr;
     gather(*size);
   }
   *size = readable();
@@ -385,11 +376,10 @@ const std::uint8_t* RingTransport::borrowSlow(std::uint8_t* data,
 const std::uint8_t* RingTransport::gather(std::uint32_t size) {
   std::uint32_t have = 0;
   while (have < size) {
-    if (have == gatheredRoom_)
-      growGathered(std::min(size, std::max(2 * gatheredRoom_, kTrustedBytes)));
+    if (have == gathered_.room()) gathered_.grow(size);
     if (!hasBuffered() && !fill()) failInside("message");
-    have += take(gathered_.get() + have,
-                 std::min({readable(), gatheredRoom_ - have, size - have}));
+    have += take(gathered_.data() + have,
+                 std::min({readable(), gathered_.room() - have, size - have}));
   }
   // What was seen behind it is forgotten, to be looked at again.
   if (framing_ == Framing::kFramed)
@@ -399,16 +389,8 @@ const std::uint8_t* RingTransport::gather(std::uint32_t size) {
   rBound_ = rBase_;
   release();
   gathering_ = true;
-  setReadBuffer(gathered_.get(), size);
+  setReadBuffer(gathered_.data(), size);
   return rBase_;
-}
-
-void RingTransport::growGathered(std::uint32_t room) {
-  auto* more = static_cast<std::uint8_t*>(std::realloc(gathered_.get(), room));
-  if (!more) throw std::bad_alloc();
-  static_cast<void>(gathered_.release());
-  gathered_.reset(more);
-  gatheredRoom_ = room;
 }
 
 // Back to the ring, when a gathered string was read.

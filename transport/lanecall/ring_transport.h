@@ -38,13 +38,13 @@
 #include <lanecall/counters.h>
 #include <lanecall/deadline.h>
 #include <lanecall/errors.h>
+#include <lanecall/gathered.h>
 #include <lanecall/ring_io.h>
 #include <lanecall/spin.h>
 #include <thrift/transport/TBufferTransports.h>
 
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -143,9 +143,6 @@ class RingTransport
  private:
   using Exception = apache::thrift::transport::TTransportException;
   using Type = Exception::TTransportExceptionType;
-  struct Free {
-    void operator()(std::uint8_t* p) const { std::free(p); }
-  };
 
   std::uint32_t readable() const {
     return static_cast<std::uint32_t>(rBound_ - rBase_);
@@ -187,7 +184,6 @@ class RingTransport
   bool beginFrame();
   bool isInsideMessage() const { return received_ > 0 || headerBytes_ > 0; }
   const std::uint8_t* gather(std::uint32_t size);
-  void growGathered(std::uint32_t room);
   void leaveGathered();
   [[noreturn]] void failRead(int error);
   [[noreturn]] void failInside(const char* what);
@@ -242,10 +238,8 @@ class RingTransport
   std::uint64_t received_ = 0;
   std::uint32_t headerBytes_ = 0;  // of the frame that begins
   std::uint32_t frameLeft_ = 0;    // bytes of the frame that were not seen yet
-  // A long string; up to a size its memory is kept for the next.
-  std::unique_ptr<std::uint8_t, Free> gathered_;
-  std::uint32_t gatheredRoom_ = 0;
-  bool gathering_ = false;  // it is what is being read
+  Gathered gathered_;
+  bool gathering_ = false;  // that is what is being read
 
   RingIo::Ring* out_ = nullptr;
   Tally writes_;
