@@ -18,9 +18,10 @@ using apache::thrift::transport::TTransportException;
 
 BufferedTransport::BufferedTransport(
     std::shared_ptr<TTransport> under,
-    std::shared_ptr<TConfiguration> configuration)
+    std::shared_ptr<TConfiguration> configuration, bool shared)
     : TVirtualTransport(configuration),
       under_(std::move(under)),
+      shared_(shared),
       readBuffer_(new std::uint8_t[kBufferBytes]),
       writeBuffer_(new std::uint8_t[kBufferBytes]) {
   reset();
@@ -31,11 +32,25 @@ void BufferedTransport::reset() {
   setWriteBuffer(writeBuffer_.get(), kBufferBytes);
   gathered_.reset();
   received_ = sent_ = 0;
+  abandoned_ = false;
   resetConsumedMessageSize();
 }
 
+// Nothing may follow on the connection.
+void BufferedTransport::abandon() {
+  if (!shared_) return close();
+  abandoned_ = true;
+}
+
+void BufferedTransport::checkOpen() const {
+  if (abandoned_)
+    throw TTransportException(TTransportException::NOT_OPEN,
+                              getOrigin() + ": the connection has failed");
+}
+
 void BufferedTransport::open() {
-  if (under_->isOpen()) return;
+  if (isOpen()) return;
+  if (abandoned_) under_->close();
   reset();
   under_->open();
 }
@@ -65,6 +80,7 @@ std::uint32_t BufferedTransport::readEnd() {
 // Only called when nothing is buffered, so that all of received_ was consumed.
 std::uint32_t BufferedTransport::receive(std::uint8_t* data,
                                          std::uint32_t size) {
+  checkOpen();
   if (received_ >= static_cast<std::uint64_t>(getMaxMessageSize()))
     overLimit(getOrigin(), "a message received", getMaxMessageSize());
   try {
@@ -74,7 +90,7 @@ std::uint32_t BufferedTransport::receive(std::uint8_t* data,
   } catch (const TTransportException& error) {
     // What was read of the message is lost, so the next cannot be found.
     if (error.getType() == TTransportException::INTERRUPTED && received_ > 0)
-      close();
+      abandon();
     throw;
   }
 }
@@ -152,19 +168,30 @@ void BufferedTransport::flush() {
 }
 
 void BufferedTransport::send(const std::uint8_t* data, std::uint32_t size) {
+  checkOpen();
   sent_ += size;
   if (sent_ > static_cast<std::uint64_t>(getMaxMessageSize())) {
     // A part may have gone out: nothing may follow it.
-    close();
+    abandon();
     overLimit(getOrigin(), "a message to send", getMaxMessageSize());
   }
   under_->write(data, size);
 }
 
-FramedTransport::FramedTransport(std::shared_ptr<TTransport> under,
-                                 std::shared_ptr<TConfiguration> configuration)
-    : TFramedTransport(std::move(under), BufferedTransport::kBufferBytes,
-                       Gathered::kKeptBytes, configuration) {}
+FramedTransport::FramedTransport(std::shared_ptr<BufferedTransport> under,
+                                 std::shared_ptr<TConfiguration> configuration,
+                                 bool shared)
+    : TFramedTransport(under, BufferedTransport::kBufferBytes,
+                       Gathered::kKeptBytes, configuration),
+      under_(std::move(under)),
+      shared_(shared) {}
+
+void FramedTransport::abandon() {
+  if (shared_)
+    under_->abandon();
+  else
+    close();
+}
 
 void FramedTransport::reset() {
   initPointers();
@@ -209,10 +236,11 @@ bool FramedTransport::readHeader(std::uint32_t* size) {
 
 // As the base's, but for what is no frame of ours.
 bool FramedTransport::readFrame() {
+  under_->checkOpen();
   std::uint32_t size;
   if (!readHeader(&size)) return false;
   if (size == 0 || size > static_cast<std::uint32_t>(getMaxMessageSize())) {
-    close();  // what is in it must not be taken for frames
+    abandon();  // what is in it must not be taken for frames
     badFrame(getOrigin(), size, getMaxMessageSize());
   }
   if (size > rBufSize_) {
@@ -236,15 +264,17 @@ void FramedTransport::writeSlow(const std::uint8_t* data, std::uint32_t size) {
 }
 
 std::shared_ptr<TTransport> stack(std::shared_ptr<TTransport> under,
-                                  Framing framing, const Limits& limits) {
+                                  Framing framing, const Limits& limits,
+                                  bool shared) {
   auto configuration = limits.configuration();
   if (framing == Framing::kBuffered)
-    return std::make_shared<BufferedTransport>(under, configuration);
+    return std::make_shared<BufferedTransport>(under, configuration, shared);
   // A frame is the message and four bytes; the layer below sees both.
   auto below = limits.configuration();
   below->setMaxMessageSize(limits.messageBytes + 4);
   return std::make_shared<FramedTransport>(
-      std::make_shared<BufferedTransport>(under, below), configuration);
+      std::make_shared<BufferedTransport>(under, below, shared), configuration,
+      shared);
 }
 
 Framing parseFraming(const std::string& name) {

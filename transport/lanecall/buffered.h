@@ -27,6 +27,7 @@
 #include <lanecall/limits.h>
 #include <thrift/transport/TBufferTransports.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -39,11 +40,13 @@ class BufferedTransport
  public:
   static constexpr std::uint32_t kBufferBytes = 64 << 10;
 
+  // shared: see RingTransport::setShared().
   BufferedTransport(
       std::shared_ptr<apache::thrift::transport::TTransport> under,
-      std::shared_ptr<apache::thrift::TConfiguration> configuration);
+      std::shared_ptr<apache::thrift::TConfiguration> configuration,
+      bool shared = false);
 
-  bool isOpen() const override { return under_->isOpen(); }
+  bool isOpen() const override { return under_->isOpen() && !abandoned_; }
   void open() override;
   void close() override;
   bool peek() override;
@@ -55,6 +58,12 @@ class BufferedTransport
   std::uint32_t readAll(std::uint8_t* data, std::uint32_t size) {
     return TBufferBase::readAll(data, size);
   }
+
+  // After a failure that nothing may follow: closes, unless that could be under
+  // another thread. Then nothing goes from here on.
+  void abandon();
+  // Throws if it was abandoned.
+  void checkOpen() const;
 
   // Whether a byte can be read without asking the transport below.
   bool hasBuffered() const { return rBase_ < rBound_; }
@@ -76,6 +85,8 @@ class BufferedTransport
   void send(const std::uint8_t* data, std::uint32_t size);
 
   std::shared_ptr<apache::thrift::transport::TTransport> under_;
+  const bool shared_;
+  std::atomic<bool> abandoned_{false};  // instead of closed, if shared_
   std::unique_ptr<std::uint8_t[]> readBuffer_;
   std::unique_ptr<std::uint8_t[]> writeBuffer_;
   Gathered gathered_;
@@ -87,11 +98,10 @@ class BufferedTransport
 
 class FramedTransport : public apache::thrift::transport::TFramedTransport {
  public:
-  // A frame is cut from a stream best read in large pieces: under is usually a
-  // BufferedTransport.
-  FramedTransport(
-      std::shared_ptr<apache::thrift::transport::TTransport> under,
-      std::shared_ptr<apache::thrift::TConfiguration> configuration);
+  // A frame is cut from a stream that is best read in large pieces.
+  FramedTransport(std::shared_ptr<BufferedTransport> under,
+                  std::shared_ptr<apache::thrift::TConfiguration> configuration,
+                  bool shared = false);
 
   void open() override;
   void close() override;
@@ -102,16 +112,21 @@ class FramedTransport : public apache::thrift::transport::TFramedTransport {
   void writeSlow(const std::uint8_t* data, std::uint32_t size) override;
 
  private:
+  void abandon();
   bool readHeader(std::uint32_t* size);
   void reset();
+
+  const std::shared_ptr<BufferedTransport> under_;
+  const bool shared_;
 };
 
 enum class Framing { kBuffered, kFramed };
 
-// Stacks the transports of one connection, limits set.
+// Stacks the transports of one connection, limits set. shared: see
+// RingTransport::setShared().
 std::shared_ptr<apache::thrift::transport::TTransport> stack(
     std::shared_ptr<apache::thrift::transport::TTransport> under,
-    Framing framing, const Limits& limits);
+    Framing framing, const Limits& limits, bool shared = false);
 
 // The same as a factory, for Thrift's own server classes.
 class StackFactory : public apache::thrift::transport::TTransportFactory {

@@ -57,6 +57,7 @@ void RingTransport::attach() {
 
 void RingTransport::detach() {
   in_ = out_ = nullptr;
+  abandoned_ = false;
   reads_.hide();
   writes_.hide();
   readAt_ = writeAt_ = &nowhere;
@@ -75,7 +76,7 @@ void RingTransport::detach() {
 
 void RingTransport::open() {
   if (isOpen()) return;
-  detach();
+  close();  // what was abandoned
   receiveDeadline_ = Deadline::never();
   interrupted_ = false;
   if (int error = connectWithin(*io_, Deadline::in(connTimeoutMs_))) {
@@ -91,6 +92,12 @@ void RingTransport::open() {
 void RingTransport::close() {
   io_->close();
   detach();
+}
+
+void RingTransport::abandon() {
+  if (!shared_) return close();
+  abandoned_ = true;
+  interrupt();
 }
 
 void RingTransport::setFraming(Framing framing) {
@@ -115,7 +122,7 @@ void RingTransport::fail(Type type, const char* action, int error) const {
 }
 
 void RingTransport::failLate(const char* action) {
-  close();
+  abandon();
   fail(Exception::TIMED_OUT, action, ETIMEDOUT);
 }
 
@@ -143,7 +150,7 @@ void RingTransport::wait(Spinner& spinner, Tally& tally, short events,
       tally.add(&lanecall_user_counters::sleeps);
       const int ready = io_->poll(events, deadline.remainingMs());
       if (ready < 0 && ready != -EINTR && ready != -ECANCELED) {
-        close();
+        abandon();
         fail(Exception::UNKNOWN, action, -ready);
       }
       if (ready == -ECANCELED) interrupted_ = true;
@@ -156,7 +163,7 @@ void RingTransport::wait(Spinner& spinner, Tally& tally, short events,
   if (isOver) return;
   // Half a message may have been sent, and nothing may follow it; or what was
   // read of one is lost, and the next cannot be found.
-  if (events & POLLOUT || isInsideMessage()) close();
+  if (events & POLLOUT || isInsideMessage()) abandon();
   fail(Exception::INTERRUPTED, action, ECANCELED);
 }
 
@@ -165,19 +172,19 @@ void RingTransport::wait(Spinner& spinner, Tally& tally, short events,
 int RingTransport::refuse() {
   const int end = io_->end();
   if (end != 0 && end != -ESHUTDOWN) return -end;
-  io_->refuse();
+  if (!shared_) io_->refuse();
   return EPROTO;
 }
 
 // ---- Receiving -------------------------------------------------------------
 
 void RingTransport::failRead(int error) {
-  close();
+  abandon();
   fail(readFailure(error), "read", error);
 }
 
 void RingTransport::failInside(const char* what) {
-  close();
+  abandon();
   throw Exception(Exception::END_OF_FILE,
                   getOrigin() + ": the connection ended inside a " + what);
 }
@@ -256,7 +263,7 @@ void RingTransport::awaitBytes() {
 
 // When nothing is readable: waits until something is; false at the end.
 bool RingTransport::see(std::uint64_t most) {
-  if (!in_) fail(Exception::NOT_OPEN, "read", ENOTCONN);
+  if (!in_ || abandoned_) fail(Exception::NOT_OPEN, "read", ENOTCONN);
   leaveGathered();
   checkReceiveDeadline();
   if (consumed() >= in_->core.size / 2) release();
@@ -274,7 +281,7 @@ bool RingTransport::fill() {
     return false;
   const std::uint64_t most = allowance();
   if (most == 0) {
-    close();  // what is left of it must not be taken for the next
+    abandon();  // what is left of it must not be taken for the next
     overLimit(getOrigin(), "a message received", getMaxMessageSize());
   }
   if (!see(most)) {
@@ -304,7 +311,7 @@ bool RingTransport::beginFrame() {
   size = ntohl(size);
   const auto limit = static_cast<std::uint64_t>(getMaxMessageSize());
   if (size == 0 || size > limit - std::min(limit, received_)) {
-    close();  // what is in it must not be taken for frames
+    abandon();  // what is in it must not be taken for frames
     badFrame(getOrigin(), size, getMaxMessageSize());
   }
   received_ += size;
@@ -403,7 +410,7 @@ void RingTransport::leaveGathered() {
 // ---- Sending ---------------------------------------------------------------
 
 void RingTransport::failWrite(int error) {
-  close();
+  abandon();
   fail(writeFailure(error), "write", error);
 }
 
@@ -496,12 +503,12 @@ void RingTransport::checkSize(std::uint64_t more) {
   const auto limit = static_cast<std::uint64_t>(getMaxMessageSize());
   if (sent_ + static_cast<std::uint64_t>(wBase_ - writeAt_) + more <= limit)
     return;
-  close();
+  abandon();
   overLimit(getOrigin(), "a message to send", getMaxMessageSize());
 }
 
 void RingTransport::writeSlow(const std::uint8_t* data, std::uint32_t size) {
-  if (!out_) fail(Exception::NOT_OPEN, "write", ENOTCONN);
+  if (!out_ || abandoned_) fail(Exception::NOT_OPEN, "write", ENOTCONN);
   if (framing_ == Framing::kFramed) return putIntoFrame(data, size);
   checkSize(size);
   put(data, size);
@@ -565,6 +572,7 @@ void RingTransport::endFrame() {
 
 void RingTransport::flush() {
   if (!out_) return;
+  if (abandoned_) fail(Exception::NOT_OPEN, "write", ENOTCONN);
   if (framing_ == Framing::kFramed)
     endFrame();
   else

@@ -28,9 +28,8 @@
 // - Framing is done in place in the ring when a frame fits the room there is,
 //   else on the heap. A frame received is read as it comes, in place.
 //
-// One thread at a time, as StreamTransport; but while nothing fails, one may
-// read and another write. Only interrupt() may be called by any thread, at any
-// time.
+// One thread at a time, as StreamTransport, unless setShared(). Only
+// interrupt() and counters() may be called by any thread, at any time.
 #ifndef LANECALL_RING_TRANSPORT_H
 #define LANECALL_RING_TRANSPORT_H
 
@@ -68,7 +67,7 @@ class RingTransport
                          Peer peer = Peer::kDevice);
   ~RingTransport() override;
 
-  bool isOpen() const override { return io_->isOpen(); }
+  bool isOpen() const override { return io_->isOpen() && !abandoned_; }
 
   // Blocks until there is a byte to read (true), or the end (false), or the
   // receive timeout has passed (exception).
@@ -114,6 +113,13 @@ class RingTransport
 
   // Before open(), or before anything was written or read.
   void setFraming(Framing framing);
+
+  // Before open(): one thread will write while another reads, as they do who
+  // share a generated ConcurrentClient. A failure of one then does not close
+  // under the other: it ends the other's waits (INTERRUPTED), from then on
+  // nothing is read or written (NOT_OPEN), and whoever has the transport to
+  // himself again closes it, by close(), open() or its destructor.
+  void setShared(bool shared) { shared_ = shared; }
 
   // How waits begin; adaptive by default.
   void setSpin(Spin spin);
@@ -162,6 +168,7 @@ class RingTransport
 
   void attach();
   void detach();
+  void abandon();
 
   // ---- Receiving -----------------------------------------------------------
   // Of the ring [readAt_, rBase_) is consumed and not given back, and
@@ -225,6 +232,8 @@ class RingTransport
   Deadline receiveDeadline_;
   std::atomic<bool> interrupted_{false};
   bool carried_ = false;
+  bool shared_ = false;
+  std::atomic<bool> abandoned_{false};  // instead of closed, if shared_
 
   RingIo::Ring* in_ = nullptr;  // null while there are no rings
   Tally reads_;
