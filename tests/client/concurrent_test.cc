@@ -29,7 +29,7 @@ class ConcurrentTest : public ClientTest {
     options.shared = true;
     const TransportPtr transport = openTransport(uri(), options);
     edu::EduConcurrentClient client(
-        protocolOn(transport, options),
+        protocolOn(transport, options), protocolOn(transport, options),
         std::make_shared<TConcurrentClientSyncInfo>());
     std::vector<std::thread> threads;
     for (int i = 0; i < kThreads; ++i)
