@@ -48,7 +48,7 @@ void lanecall_slot_vacate(struct lanecall_slot *slot)
 	else
 		trace_lanecall_gone(slot);
 	lanecall_channel_detach(ch);
-	slot->channel = NULL;
+	WRITE_ONCE(slot->channel, NULL);
 	WRITE_ONCE(slot->closing, LANECALL_IN_USE);
 	lanecall_channel_put(ch);
 }
@@ -176,7 +176,7 @@ static struct lanecall_channel *slot_open(struct lanecall_device *ldev)
 		return ch;
 	kref_get(&ch->ref);
 	lanecall_counters_restart(slot);
-	slot->channel = ch;
+	WRITE_ONCE(slot->channel, ch);
 	trace_lanecall_open(slot);
 	lanecall_slot_write64(slot, LANECALL_CH_INDEX_LO, ch->index_address);
 	lanecall_slot_write(slot, LANECALL_CH_VECTOR, slot->vector);

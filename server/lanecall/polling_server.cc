@@ -43,6 +43,9 @@ constexpr auto kWatchEvery = std::chrono::milliseconds(3);
 // The watch goes to sleep after so many looks without a call.
 constexpr int kQuietLooks = 30;
 
+// Connections looked at before the favourite is again.
+constexpr std::size_t kLooksAtOnce = 4;
+
 // Calls after which idle connections are looked for, if there was no pause.
 constexpr std::uint64_t kCallsToHousekeeping = 4096;
 
@@ -228,36 +231,70 @@ class PollingServer::Poller
   void lead() {
     call_.store(kNoCall);
     for (;;) {
-      CardConnection* next = nextReadable();
-      if (next && !serveTurn(*next)) return;
+      if (lookAtAll() && !serveTurn(*std::exchange(found_, nullptr))) return;
       if (++sinceHousekeeping_ >= kCallsToHousekeeping) endIdle();
       if (needsAttention()) attend();
       if (isOver()) {
         std::lock_guard<std::mutex> lock(mutex_);
         return finish();
       }
-      if (!hasWork() && !spin()) sleep();
+      if (!lookAtAll() && !spin()) sleep();
     }
   }
 
-  // The next after the one served last.
-  CardConnection* nextReadable() {
-    for (std::size_t i = 0; i < connections_.size(); ++i) {
-      if (next_ >= connections_.size()) next_ = 0;
-      CardConnection& connection = *connections_[next_++];
-      if (!connection.claimed.load(std::memory_order_acquire) &&
-          !connection.ended && connection.isReadable())
-        return &connection;
-    }
-    return nullptr;
+  static bool isReady(CardConnection& connection) {
+    return !connection.claimed.load(std::memory_order_acquire) &&
+           !connection.ended && connection.isReadable();
   }
 
   bool hasWork() const {
     return std::any_of(
-        connections_.begin(), connections_.end(), [](const auto& connection) {
-          return !connection->claimed.load(std::memory_order_acquire) &&
-                 !connection->ended && connection->isReadable();
-        });
+        connections_.begin(), connections_.end(),
+        [](const auto& connection) { return isReady(*connection); });
+  }
+
+  // Whether found_ is a connection to serve. Looks at a few, from the one
+  // behind that served last on; then at the favourite.
+  bool look() {
+    const std::size_t most = std::min(connections_.size(), kLooksAtOnce);
+    for (std::size_t i = 0; i < most && !found_; ++i) {
+      if (next_ >= connections_.size()) beginRound();
+      CardConnection* connection = connections_[next_++].get();
+      if (isReady(*connection)) found(connection);
+    }
+    if (!found_ && favourite_ && isReady(*favourite_)) found(favourite_);
+    return found_ != nullptr;
+  }
+
+  bool lookAtAll() {
+    for (std::size_t i = 0; i <= connections_.size() && !found_;
+         i += kLooksAtOnce)
+      look();
+    return found_ != nullptr;
+  }
+
+  // The favourite: the only connection that had calls in the last round. The
+  // next one is probably its too, as when the clients share a processor, and
+  // would have to wait until all others were looked at. A second one with calls
+  // ends that, so that two have the same share wherever they are in the list.
+  void found(CardConnection* connection) {
+    found_ = connection;
+    if (favourite_ != connection) favourite_ = nullptr;
+    if (only_ && only_ != connection) several_ = true;
+    only_ = connection;
+  }
+
+  void beginRound() {
+    next_ = 0;
+    if (only_ && !several_) favourite_ = only_;
+    only_ = nullptr;
+    several_ = false;
+  }
+
+  // Before connections go.
+  void forgetLooks() {
+    found_ = favourite_ = only_ = nullptr;
+    several_ = false;
   }
 
   // A turn of it. False when the lead was lost meanwhile.
@@ -328,6 +365,7 @@ class PollingServer::Poller
   }
 
   void forgetEnded() {
+    forgetLooks();
     std::erase_if(connections_, [this](const auto& connection) {
       if (connection->claimed.load(std::memory_order_acquire) ||
           !connection->ended)
@@ -351,7 +389,7 @@ class PollingServer::Poller
   // spin for.
   bool spin() {
     if (connections_.empty() || stopping_) return false;
-    auto ready = [this] { return hasWork(); };
+    auto ready = [this] { return look(); };
     auto isInterrupted = [this] {
       return needsAttention() || ++sinceHousekeeping_ >= kCallsToHousekeeping;
     };
@@ -473,7 +511,11 @@ class PollingServer::Poller
 
   // The leader's.
   Connections connections_;
-  std::size_t next_ = 0;
+  std::size_t next_ = 0;                 // to be looked at
+  CardConnection* found_ = nullptr;      // to be served next
+  CardConnection* favourite_ = nullptr;  // see found()
+  CardConnection* only_ = nullptr;       // the last with calls in this round
+  bool several_ = false;                 // there was another one
   Spinner spinner_;
   std::uint64_t sinceHousekeeping_ = 0;
   bool stopping_ = false;

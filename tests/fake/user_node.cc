@@ -12,27 +12,6 @@
 namespace lanecall::test {
 namespace {
 
-int errnoOf(uint32_t status) {
-  switch (LANECALL_ERROR(status)) {
-    case LANECALL_ERR_NONE:
-      return 0;
-    case LANECALL_ERR_REFUSED:
-      return ECONNREFUSED;
-    case LANECALL_ERR_UNREACHABLE:
-      return EHOSTUNREACH;
-    case LANECALL_ERR_TIMED_OUT:
-      return ETIMEDOUT;
-    case LANECALL_ERR_RESET:
-      return ECONNRESET;
-    case LANECALL_ERR_ACCESS:
-      return EACCES;
-    case LANECALL_ERR_RESOURCES:
-      return ENOBUFS;
-    default:
-      return EIO;
-  }
-}
-
 // ChannelIo's convention for poll(): -1 is no limit, 0 not to wait.
 Deadline deadlineOf(int timeout_ms) {
   return timeout_ms < 0 ? Deadline::never() : Deadline::in(timeout_ms);
@@ -63,7 +42,7 @@ class UserChannelIo final : public ChannelIo {
       case LANECALL_RUNNING:
         return 0;
       case LANECALL_ENDED:
-        return -errnoOf(now);
+        return -errnoOfStatus(now);
       default:
         return -EINPROGRESS;
     }
@@ -77,14 +56,15 @@ class UserChannelIo final : public ChannelIo {
         channel_->tryRead({static_cast<unsigned char*>(data), size});
     if (n > 0) return n;
     if (n < 0) return -EIO;
-    return LANECALL_STATE(now) == LANECALL_ENDED ? -errnoOf(now) : -EAGAIN;
+    return LANECALL_STATE(now) == LANECALL_ENDED ? -errnoOfStatus(now)
+                                                 : -EAGAIN;
   }
 
   ssize_t write(const void* data, std::size_t size) override {
     if (lost()) return -EIO;
     const uint32_t now = advance();
     if (LANECALL_STATE(now) == LANECALL_ENDED) {
-      return errnoOf(now) ? -errnoOf(now) : -EPIPE;
+      return errnoOfStatus(now) ? -errnoOfStatus(now) : -EPIPE;
     }
     if (LANECALL_STATE(now) != LANECALL_RUNNING) return -EAGAIN;
     const __s64 n =
@@ -133,7 +113,7 @@ class UserChannelIo final : public ChannelIo {
     const uint32_t now = advance();
     int ready = 0;
     if (LANECALL_STATE(now) == LANECALL_ENDED) {
-      ready |= POLLHUP | (errnoOf(now) ? POLLERR : 0);
+      ready |= POLLHUP | (errnoOfStatus(now) ? POLLERR : 0);
     }
     if (LANECALL_STATE(now) == LANECALL_RUNNING || ready) {
       if (channel_->readable()) ready |= events & POLLIN;
@@ -216,8 +196,8 @@ class UserRingIo final : public RingIo {
       channel_->attach();
       now = channel_->status();
     }
-    if (LANECALL_STATE(now) == LANECALL_ENDED && errnoOf(now)) {
-      return -errnoOf(now);
+    if (LANECALL_STATE(now) == LANECALL_ENDED && errnoOfStatus(now)) {
+      return -errnoOfStatus(now);
     }
     if (LANECALL_STATE(now) != LANECALL_RUNNING &&
         LANECALL_STATE(now) != LANECALL_ENDED) {

@@ -792,6 +792,32 @@ TEST_F(RingTest, InterruptEndsAWriteAndClosesIt) {
   }
 }
 
+// ---- Two threads -----------------------------------------------------------
+
+TEST_F(RingTest, AFailureOfOneThreadDoesNotCloseUnderTheOther) {
+  for (const char* how : {"never", "always", "adaptive"}) {
+    fresh();
+    client->close();
+    client->setShared(true);
+    client->setSpin(parseSpin(how));
+    client->open();
+    std::thread reader([&] {
+      // INTERRUPTED, or NOT_OPEN if it comes too late to wait.
+      EXPECT_THROW(readSome(*client, 1), TTransportException);
+    });
+    pair->words().tx_consumer.tail = 1;
+    thrown(TTransportException::UNKNOWN, [&] { send(*client, "question"); });
+    reader.join();
+    EXPECT_FALSE(client->isOpen());
+    thrown(TTransportException::NOT_OPEN, [&] { readSome(*client, 1); });
+    thrown(TTransportException::NOT_OPEN, [&] { send(*client, "more"); });
+    pair->words() = {};
+    client->open();
+    EXPECT_TRUE(client->isOpen()) << "closed first, and then opened afresh";
+    client->close();
+  }
+}
+
 // ---- Opening ---------------------------------------------------------------
 
 TEST_F(RingTest, OpenWaitsUntilTheRingsAreThere) {

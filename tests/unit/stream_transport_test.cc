@@ -346,6 +346,30 @@ TEST_F(SocketPairTest, InterruptWakesAThreadThatReads) {
   other.join();
 }
 
+TEST_F(SocketPairTest, AFailureOfOneThreadDoesNotCloseUnderTheOther) {
+  transport->setShared(true);
+  transport->setSendTimeout(30);
+  std::thread reader([&] {
+    std::uint8_t byte;
+    try {
+      transport->read(&byte, 1);
+      ADD_FAILURE() << "there was nothing to read";
+    } catch (const TTransportException& error) {
+      EXPECT_NE(error.getType(), TTransportException::UNKNOWN) << error.what();
+    }
+  });
+  const std::string much(32 << 20, 'x');
+  EXPECT_THROW(
+      transport->write(reinterpret_cast<const std::uint8_t*>(much.data()),
+                       much.size()),
+      TTransportException);
+  reader.join();
+  EXPECT_FALSE(transport->isOpen());
+  char byte;
+  EXPECT_GT(::recv(peer.get(), &byte, 1, MSG_PEEK), 0);
+  transport->close();
+}
+
 TEST_F(SocketPairTest, WhatArrivedBeforeTheEndIsRead) {
   ASSERT_EQ(::send(peer.get(), "abc", 3, 0), 3);
   peer.reset();

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <stdexcept>
 
 namespace lanecall {
@@ -15,19 +14,14 @@ using apache::thrift::TConfiguration;
 using apache::thrift::transport::TTransport;
 using apache::thrift::transport::TTransportException;
 
-// A string up to this size is allocated on its announcement alone.
-constexpr std::uint32_t kTrustedBytes = 1 << 17;
-
-// A buffer that a message made larger than this is freed with the message.
-constexpr std::uint32_t kKeptBytes = 1 << 20;
-
 }  // namespace
 
 BufferedTransport::BufferedTransport(
     std::shared_ptr<TTransport> under,
-    std::shared_ptr<TConfiguration> configuration)
+    std::shared_ptr<TConfiguration> configuration, bool shared)
     : TVirtualTransport(configuration),
       under_(std::move(under)),
+      shared_(shared),
       readBuffer_(new std::uint8_t[kBufferBytes]),
       writeBuffer_(new std::uint8_t[kBufferBytes]) {
   reset();
@@ -37,13 +31,26 @@ void BufferedTransport::reset() {
   setReadBuffer(readBuffer_.get(), 0);
   setWriteBuffer(writeBuffer_.get(), kBufferBytes);
   gathered_.reset();
-  gatheredRoom_ = 0;
   received_ = sent_ = 0;
+  abandoned_ = false;
   resetConsumedMessageSize();
 }
 
+// Nothing may follow on the connection.
+void BufferedTransport::abandon() {
+  if (!shared_) return close();
+  abandoned_ = true;
+}
+
+void BufferedTransport::checkOpen() const {
+  if (abandoned_)
+    throw TTransportException(TTransportException::NOT_OPEN,
+                              getOrigin() + ": the connection has failed");
+}
+
 void BufferedTransport::open() {
-  if (under_->isOpen()) return;
+  if (isOpen()) return;
+  if (abandoned_) under_->close();
   reset();
   under_->open();
 }
@@ -62,10 +69,7 @@ bool BufferedTransport::peek() {
 std::uint32_t BufferedTransport::readEnd() {
   if (!hasBuffered()) {
     setReadBuffer(readBuffer_.get(), 0);
-    if (gatheredRoom_ > kKeptBytes) {
-      gathered_.reset();
-      gatheredRoom_ = 0;
-    }
+    gathered_.shrink();
   }
   // What is buffered already belongs to the next message.
   received_ = rBound_ - rBase_;
@@ -76,6 +80,7 @@ std::uint32_t BufferedTransport::readEnd() {
 // Only called when nothing is buffered, so that all of received_ was consumed.
 std::uint32_t BufferedTransport::receive(std::uint8_t* data,
                                          std::uint32_t size) {
+  checkOpen();
   if (received_ >= static_cast<std::uint64_t>(getMaxMessageSize()))
     overLimit(getOrigin(), "a message received", getMaxMessageSize());
   try {
@@ -85,7 +90,7 @@ std::uint32_t BufferedTransport::receive(std::uint8_t* data,
   } catch (const TTransportException& error) {
     // What was read of the message is lost, so the next cannot be found.
     if (error.getType() == TTransportException::INTERRUPTED && received_ > 0)
-      close();
+      abandon();
     throw;
   }
 }
@@ -107,38 +112,30 @@ std::uint32_t BufferedTransport::readSlow(std::uint8_t* data,
   return give;
 }
 
-void BufferedTransport::growGathered(std::uint32_t room) {
-  auto* more = static_cast<std::uint8_t*>(std::realloc(gathered_.get(), room));
-  if (!more) throw std::bad_alloc();
-  static_cast<void>(gathered_.release());
-  gathered_.reset(more);
-  gatheredRoom_ = room;
-}
-
 // A protocol that brings no storage is about to read a string of *size bytes,
 // all of which must come. A long one is gathered here, in memory that grows
 // with what arrives; for the rest the protocol calls readAll().
 const std::uint8_t* BufferedTransport::borrowSlow(std::uint8_t* data,
                                                   std::uint32_t* size) {
-  if (data || *size <= kTrustedBytes || is_in_gathered()) return nullptr;
+  if (data || *size <= Gathered::kTrustedBytes || is_in_gathered())
+    return nullptr;
   checkReadBytesAvailable(*size);
   std::uint32_t have = 0;
   while (have < *size) {
-    if (have == gatheredRoom_)
-      growGathered(std::min(*size, std::max(2 * gatheredRoom_, kTrustedBytes)));
+    if (have == gathered_.room()) gathered_.grow(*size);
     // Never beyond the string: what follows it goes through the buffer. What
     // is buffered is less than the string, and fits the first piece of room.
-    std::uint32_t want = std::min(gatheredRoom_, *size) - have;
+    std::uint32_t want = std::min(gathered_.room(), *size) - have;
     std::uint32_t got = hasBuffered()
-                            ? readSlow(gathered_.get(), rBound_ - rBase_)
-                            : receive(gathered_.get() + have, want);
+                            ? readSlow(gathered_.data(), rBound_ - rBase_)
+                            : receive(gathered_.data() + have, want);
     if (got == 0)
       throw TTransportException(
           TTransportException::END_OF_FILE,
           getOrigin() + ": the connection ended inside a message");
     have += got;
   }
-  setReadBuffer(gathered_.get(), have);
+  setReadBuffer(gathered_.data(), have);
   *size = have;
   return rBase_;
 }
@@ -171,19 +168,30 @@ void BufferedTransport::flush() {
 }
 
 void BufferedTransport::send(const std::uint8_t* data, std::uint32_t size) {
+  checkOpen();
   sent_ += size;
   if (sent_ > static_cast<std::uint64_t>(getMaxMessageSize())) {
     // A part may have gone out: nothing may follow it.
-    close();
+    abandon();
     overLimit(getOrigin(), "a message to send", getMaxMessageSize());
   }
   under_->write(data, size);
 }
 
-FramedTransport::FramedTransport(std::shared_ptr<TTransport> under,
-                                 std::shared_ptr<TConfiguration> configuration)
-    : TFramedTransport(std::move(under), BufferedTransport::kBufferBytes,
-                       kKeptBytes, configuration) {}
+FramedTransport::FramedTransport(std::shared_ptr<BufferedTransport> under,
+                                 std::shared_ptr<TConfiguration> configuration,
+                                 bool shared)
+    : TFramedTransport(under, BufferedTransport::kBufferBytes,
+                       Gathered::kKeptBytes, configuration),
+      under_(std::move(under)),
+      shared_(shared) {}
+
+void FramedTransport::abandon() {
+  if (shared_)
+    under_->abandon();
+  else
+    close();
+}
 
 void FramedTransport::reset() {
   initPointers();
@@ -228,10 +236,11 @@ bool FramedTransport::readHeader(std::uint32_t* size) {
 
 // As the base's, but for what is no frame of ours.
 bool FramedTransport::readFrame() {
+  under_->checkOpen();
   std::uint32_t size;
   if (!readHeader(&size)) return false;
   if (size == 0 || size > static_cast<std::uint32_t>(getMaxMessageSize())) {
-    close();  // what is in it must not be taken for frames
+    abandon();  // what is in it must not be taken for frames
     badFrame(getOrigin(), size, getMaxMessageSize());
   }
   if (size > rBufSize_) {
@@ -255,15 +264,17 @@ void FramedTransport::writeSlow(const std::uint8_t* data, std::uint32_t size) {
 }
 
 std::shared_ptr<TTransport> stack(std::shared_ptr<TTransport> under,
-                                  Framing framing, const Limits& limits) {
+                                  Framing framing, const Limits& limits,
+                                  bool shared) {
   auto configuration = limits.configuration();
   if (framing == Framing::kBuffered)
-    return std::make_shared<BufferedTransport>(under, configuration);
+    return std::make_shared<BufferedTransport>(under, configuration, shared);
   // A frame is the message and four bytes; the layer below sees both.
   auto below = limits.configuration();
   below->setMaxMessageSize(limits.messageBytes + 4);
   return std::make_shared<FramedTransport>(
-      std::make_shared<BufferedTransport>(under, below), configuration);
+      std::make_shared<BufferedTransport>(under, below, shared), configuration,
+      shared);
 }
 
 Framing parseFraming(const std::string& name) {

@@ -23,11 +23,12 @@
 #ifndef LANECALL_BUFFERED_H
 #define LANECALL_BUFFERED_H
 
+#include <lanecall/gathered.h>
 #include <lanecall/limits.h>
 #include <thrift/transport/TBufferTransports.h>
 
+#include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -39,11 +40,13 @@ class BufferedTransport
  public:
   static constexpr std::uint32_t kBufferBytes = 64 << 10;
 
+  // shared: see RingTransport::setShared().
   BufferedTransport(
       std::shared_ptr<apache::thrift::transport::TTransport> under,
-      std::shared_ptr<apache::thrift::TConfiguration> configuration);
+      std::shared_ptr<apache::thrift::TConfiguration> configuration,
+      bool shared = false);
 
-  bool isOpen() const override { return under_->isOpen(); }
+  bool isOpen() const override { return under_->isOpen() && !abandoned_; }
   void open() override;
   void close() override;
   bool peek() override;
@@ -56,6 +59,12 @@ class BufferedTransport
     return TBufferBase::readAll(data, size);
   }
 
+  // After a failure that nothing may follow: closes, unless that could be under
+  // another thread. Then nothing goes from here on.
+  void abandon();
+  // Throws if it was abandoned.
+  void checkOpen() const;
+
   // Whether a byte can be read without asking the transport below.
   bool hasBuffered() const { return rBase_ < rBound_; }
 
@@ -66,26 +75,21 @@ class BufferedTransport
                                  std::uint32_t* size) override;
 
  private:
-  struct Free {
-    void operator()(std::uint8_t* p) const { std::free(p); }
-  };
-
   void reset();
   // A long string was borrowed, and not all of it consumed.
   bool is_in_gathered() const {
-    return hasBuffered() && gathered_ && rBase_ >= gathered_.get() &&
-           rBase_ < gathered_.get() + gatheredRoom_;
+    return hasBuffered() && rBase_ >= gathered_.data() &&
+           rBase_ < gathered_.data() + gathered_.room();
   }
-  void growGathered(std::uint32_t room);
   std::uint32_t receive(std::uint8_t* data, std::uint32_t size);
   void send(const std::uint8_t* data, std::uint32_t size);
 
   std::shared_ptr<apache::thrift::transport::TTransport> under_;
+  const bool shared_;
+  std::atomic<bool> abandoned_{false};  // instead of closed, if shared_
   std::unique_ptr<std::uint8_t[]> readBuffer_;
   std::unique_ptr<std::uint8_t[]> writeBuffer_;
-  // A long string; up to a size it is kept for the next.
-  std::unique_ptr<std::uint8_t, Free> gathered_;
-  std::uint32_t gatheredRoom_ = 0;
+  Gathered gathered_;
   // Bytes of this message taken from below, and given to it. A 64-bit count
   // of bytes moved does not wrap.
   std::uint64_t received_ = 0;
@@ -94,11 +98,10 @@ class BufferedTransport
 
 class FramedTransport : public apache::thrift::transport::TFramedTransport {
  public:
-  // A frame is cut from a stream best read in large pieces: under is usually a
-  // BufferedTransport.
-  FramedTransport(
-      std::shared_ptr<apache::thrift::transport::TTransport> under,
-      std::shared_ptr<apache::thrift::TConfiguration> configuration);
+  // A frame is cut from a stream that is best read in large pieces.
+  FramedTransport(std::shared_ptr<BufferedTransport> under,
+                  std::shared_ptr<apache::thrift::TConfiguration> configuration,
+                  bool shared = false);
 
   void open() override;
   void close() override;
@@ -109,16 +112,21 @@ class FramedTransport : public apache::thrift::transport::TFramedTransport {
   void writeSlow(const std::uint8_t* data, std::uint32_t size) override;
 
  private:
+  void abandon();
   bool readHeader(std::uint32_t* size);
   void reset();
+
+  const std::shared_ptr<BufferedTransport> under_;
+  const bool shared_;
 };
 
 enum class Framing { kBuffered, kFramed };
 
-// Stacks the transports of one connection, limits set.
+// Stacks the transports of one connection, limits set. shared: see
+// RingTransport::setShared().
 std::shared_ptr<apache::thrift::transport::TTransport> stack(
     std::shared_ptr<apache::thrift::transport::TTransport> under,
-    Framing framing, const Limits& limits);
+    Framing framing, const Limits& limits, bool shared = false);
 
 // The same as a factory, for Thrift's own server classes.
 class StackFactory : public apache::thrift::transport::TTransportFactory {

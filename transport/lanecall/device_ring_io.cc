@@ -26,7 +26,7 @@ const char* name(DeviceMode mode) {
 }
 
 DeviceRingIo::DeviceRingIo(std::shared_ptr<DeviceIo> node)
-    : node_(std::move(node)), mapped_(node_), carried_(node_) {}
+    : ChannelRingIo(node), mapped_(node), carried_(node) {}
 
 int DeviceRingIo::open() {
   rings_ = nullptr;

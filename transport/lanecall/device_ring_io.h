@@ -6,6 +6,7 @@
 #ifndef LANECALL_DEVICE_RING_IO_H
 #define LANECALL_DEVICE_RING_IO_H
 
+#include <lanecall/channel_ring_io.h>
 #include <lanecall/mapped_io.h>
 #include <lanecall/stream_ring_io.h>
 
@@ -24,7 +25,7 @@ enum class DeviceMode {
 DeviceMode parseDeviceMode(const std::string& name);
 const char* name(DeviceMode mode);
 
-class DeviceRingIo : public RingIo {
+class DeviceRingIo : public ChannelRingIo {
  public:
   explicit DeviceRingIo(std::shared_ptr<DeviceIo> node);
 
@@ -42,17 +43,9 @@ class DeviceRingIo : public RingIo {
   bool isCarried() const override { return rings_->isCarried(); }
   void move(short events) override { rings_->move(events); }
   int end() const override { return rings_->end(); }
-  int poll(short events, int timeoutMs) override {
-    return node_->poll(events, timeoutMs);
-  }
-  void interrupt() override { node_->interrupt(); }
   void close() override;
-  bool isOpen() const override { return node_->isOpen(); }
-  std::string name() const override { return node_->name(); }
-  std::string reason() const override { return node_->reason(); }
 
  private:
-  const std::shared_ptr<DeviceIo> node_;
   DeviceMode mode_ = DeviceMode::kAutomatic;
   MappedIo mapped_;
   StreamRingIo carried_;

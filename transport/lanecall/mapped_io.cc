@@ -5,12 +5,11 @@
 #include <cerrno>
 
 namespace lanecall {
-namespace {
 
-int errnoOf(std::uint32_t status) {
+int errnoOfStatus(std::uint32_t status) {
   switch (LANECALL_ERROR(status)) {
     case LANECALL_ERR_NONE:
-      return ESHUTDOWN;
+      return 0;
     case LANECALL_ERR_REFUSED:
       return ECONNREFUSED;
     case LANECALL_ERR_UNREACHABLE:
@@ -28,8 +27,6 @@ int errnoOf(std::uint32_t status) {
   }
 }
 
-}  // namespace
-
 int endOfChannel(const lanecall_index_page& page) {
   if (lanecall_get32(&page.gone)) return -EIO;
   const std::uint32_t status = lanecall_get32(&page.status);
@@ -37,8 +34,10 @@ int endOfChannel(const lanecall_index_page& page) {
   switch (LANECALL_STATE(status)) {
     case LANECALL_RUNNING:
       return 0;
-    case LANECALL_ENDED:
-      return -errnoOf(status);
+    case LANECALL_ENDED: {
+      const int error = errnoOfStatus(status);
+      return error ? -error : -ESHUTDOWN;
+    }
     default:
       return -EIO;  // nothing that a device would say now
   }

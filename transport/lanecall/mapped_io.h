@@ -6,22 +6,26 @@
 #ifndef LANECALL_MAPPED_IO_H
 #define LANECALL_MAPPED_IO_H
 
+#include <lanecall/channel_ring_io.h>
 #include <lanecall/device_io.h>
 #include <lanecall/driver.h>
 #include <lanecall/mapping.h>
-#include <lanecall/ring_io.h>
 
 #include <memory>
 
 namespace lanecall {
 
+// The errno value of the error in a status word; 0 if there is none.
+int errnoOfStatus(std::uint32_t status);
+
 // 0, or a negated errno value: what the end of a channel is, by its status page
 // (RingIo::end()). With the load barrier that has to follow.
 int endOfChannel(const lanecall_index_page& status);
 
-class MappedIo : public RingIo {
+class MappedIo : public ChannelRingIo {
  public:
-  explicit MappedIo(std::shared_ptr<DeviceIo> node) : node_(std::move(node)) {}
+  explicit MappedIo(std::shared_ptr<DeviceIo> node)
+      : ChannelRingIo(node), node_(std::move(node)) {}
   ~MappedIo() override { close(); }
 
   int open() override { return node_->open(); }
@@ -32,14 +36,7 @@ class MappedIo : public RingIo {
   Ring& incoming() override { return incoming_; }
   void notify() override;
   int end() const override { return endOfChannel(*status_); }
-  int poll(short events, int timeoutMs) override {
-    return node_->poll(events, timeoutMs);
-  }
-  void interrupt() override { node_->interrupt(); }
   void close() override;
-  bool isOpen() const override { return node_->isOpen(); }
-  std::string name() const override { return node_->name(); }
-  std::string reason() const override { return node_->reason(); }
 
  private:
   int map(const lanecall_mapping& layout);

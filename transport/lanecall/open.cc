@@ -24,6 +24,7 @@ TransportPtr onDevice(const std::string& path, const ClientOptions& options) {
       path, options.limits.configuration(), options.txRingBytes,
       options.rxRingBytes);
   setTimeouts(*transport, options);
+  transport->setShared(options.shared);
   transport->setFraming(options.framing);
   transport->setMode(options.mode);
   transport->setSpin(options.spin);
@@ -35,7 +36,8 @@ TransportPtr onSocket(const Uri& uri, const ClientOptions& options) {
   auto transport = std::make_shared<StreamTransport>(
       std::make_unique<SocketIo>(uri), options.limits.configuration());
   setTimeouts(*transport, options);
-  return stack(transport, options.framing, options.limits);
+  transport->setShared(options.shared);
+  return stack(transport, options.framing, options.limits, options.shared);
 }
 
 }  // namespace

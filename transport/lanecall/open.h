@@ -28,6 +28,9 @@ struct ClientOptions {
   int connectTimeoutMs = 0;
   int receiveTimeoutMs = 0;
   int sendTimeoutMs = 0;
+  // One thread will write while another reads: for a generated ConcurrentClient
+  // that threads share. See RingTransport::setShared().
+  bool shared = false;
   // pcie: only. Bytes, powers of two, 0 for the driver's default.
   std::uint32_t txRingBytes = 0;
   std::uint32_t rxRingBytes = 0;

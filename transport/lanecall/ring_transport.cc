@@ -7,18 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <new>
 
 namespace lanecall {
 namespace {
 
-// A string up to this size is allocated on its announcement alone, a longer one
-// if that is not more than so many times what has come.
-constexpr std::uint32_t kTrustedBytes = 1 << 17;
+// A string longer than Gathered trusts is allocated on its announcement if that
+// is not more than so many times what has come.
 constexpr std::uint64_t kTrust = 16;
-
-// Memory on the heap that a message made larger than this is freed with it.
-constexpr std::uint32_t kKeptBytes = 1 << 20;
 
 // A deadline is looked at once in so many times that bytes, or room, were there
 // without a wait: a side that moves one just in time each time must not stretch
@@ -62,6 +57,7 @@ void RingTransport::attach() {
 
 void RingTransport::detach() {
   in_ = out_ = nullptr;
+  abandoned_ = false;
   reads_.hide();
   writes_.hide();
   readAt_ = writeAt_ = &nowhere;
@@ -72,7 +68,6 @@ void RingTransport::detach() {
   headerBytes_ = frameLeft_ = 0;
   gathering_ = frameInRing_ = false;
   gathered_.reset();
-  gatheredRoom_ = 0;
   frame_.clear();
   readDeadline_.reset();
   sendDeadline_.reset();
@@ -81,7 +76,7 @@ void RingTransport::detach() {
 
 void RingTransport::open() {
   if (isOpen()) return;
-  detach();
+  close();  // what was abandoned
   receiveDeadline_ = Deadline::never();
   interrupted_ = false;
   if (int error = connectWithin(*io_, Deadline::in(connTimeoutMs_))) {
@@ -97,6 +92,12 @@ void RingTransport::open() {
 void RingTransport::close() {
   io_->close();
   detach();
+}
+
+void RingTransport::abandon() {
+  if (!shared_) return close();
+  abandoned_ = true;
+  interrupt();
 }
 
 void RingTransport::setFraming(Framing framing) {
@@ -121,7 +122,7 @@ void RingTransport::fail(Type type, const char* action, int error) const {
 }
 
 void RingTransport::failLate(const char* action) {
-  close();
+  abandon();
   fail(Exception::TIMED_OUT, action, ETIMEDOUT);
 }
 
@@ -149,7 +150,7 @@ void RingTransport::wait(Spinner& spinner, Tally& tally, short events,
       tally.add(&lanecall_user_counters::sleeps);
       const int ready = io_->poll(events, deadline.remainingMs());
       if (ready < 0 && ready != -EINTR && ready != -ECANCELED) {
-        close();
+        abandon();
         fail(Exception::UNKNOWN, action, -ready);
       }
       if (ready == -ECANCELED) interrupted_ = true;
@@ -162,7 +163,7 @@ void RingTransport::wait(Spinner& spinner, Tally& tally, short events,
   if (isOver) return;
   // Half a message may have been sent, and nothing may follow it; or what was
   // read of one is lost, and the next cannot be found.
-  if (events & POLLOUT || isInsideMessage()) close();
+  if (events & POLLOUT || isInsideMessage()) abandon();
   fail(Exception::INTERRUPTED, action, ECANCELED);
 }
 
@@ -171,19 +172,19 @@ void RingTransport::wait(Spinner& spinner, Tally& tally, short events,
 int RingTransport::refuse() {
   const int end = io_->end();
   if (end != 0 && end != -ESHUTDOWN) return -end;
-  io_->refuse();
+  if (!shared_) io_->refuse();
   return EPROTO;
 }
 
 // ---- Receiving -------------------------------------------------------------
 
 void RingTransport::failRead(int error) {
-  close();
+  abandon();
   fail(readFailure(error), "read", error);
 }
 
 void RingTransport::failInside(const char* what) {
-  close();
+  abandon();
   throw Exception(Exception::END_OF_FILE,
                   getOrigin() + ": the connection ended inside a " + what);
 }
@@ -262,7 +263,7 @@ void RingTransport::awaitBytes() {
 
 // When nothing is readable: waits until something is; false at the end.
 bool RingTransport::see(std::uint64_t most) {
-  if (!in_) fail(Exception::NOT_OPEN, "read", ENOTCONN);
+  if (!in_ || abandoned_) fail(Exception::NOT_OPEN, "read", ENOTCONN);
   leaveGathered();
   checkReceiveDeadline();
   if (consumed() >= in_->core.size / 2) release();
@@ -280,7 +281,7 @@ bool RingTransport::fill() {
     return false;
   const std::uint64_t most = allowance();
   if (most == 0) {
-    close();  // what is left of it must not be taken for the next
+    abandon();  // what is left of it must not be taken for the next
     overLimit(getOrigin(), "a message received", getMaxMessageSize());
   }
   if (!see(most)) {
@@ -310,7 +311,7 @@ bool RingTransport::beginFrame() {
   size = ntohl(size);
   const auto limit = static_cast<std::uint64_t>(getMaxMessageSize());
   if (size == 0 || size > limit - std::min(limit, received_)) {
-    close();  // what is in it must not be taken for frames
+    abandon();  // what is in it must not be taken for frames
     badFrame(getOrigin(), size, getMaxMessageSize());
   }
   received_ += size;
@@ -345,10 +346,7 @@ std::uint32_t RingTransport::readEnd() {
   if (in_ && io_->end() == -EIO) failRead(EIO);
   if (!hasBuffered()) {
     leaveGathered();
-    if (gatheredRoom_ > kKeptBytes) {
-      gathered_.reset();
-      gatheredRoom_ = 0;
-    }
+    gathered_.shrink();
   }
   // What was seen or announced already belongs to the next message.
   received_ = static_cast<std::uint64_t>(readable()) + frameLeft_;
@@ -375,7 +373,7 @@ const std::uint8_t* RingTransport::borrowSlow(std::uint8_t* data,
       received_ += more;
   }
   if (*size > readable()) {
-    if (*size <= kTrustedBytes + kTrust * readable()) return nullptr;
+    if (*size <= Gathered::kTrustedBytes + kTrust * readable()) return nullptr;
     gather(*size);
   }
   *size = readable();
@@ -385,11 +383,10 @@ const std::uint8_t* RingTransport::borrowSlow(std::uint8_t* data,
 const std::uint8_t* RingTransport::gather(std::uint32_t size) {
   std::uint32_t have = 0;
   while (have < size) {
-    if (have == gatheredRoom_)
-      growGathered(std::min(size, std::max(2 * gatheredRoom_, kTrustedBytes)));
+    if (have == gathered_.room()) gathered_.grow(size);
     if (!hasBuffered() && !fill()) failInside("message");
-    have += take(gathered_.get() + have,
-                 std::min({readable(), gatheredRoom_ - have, size - have}));
+    have += take(gathered_.data() + have,
+                 std::min({readable(), gathered_.room() - have, size - have}));
   }
   // What was seen behind it is forgotten, to be looked at again.
   if (framing_ == Framing::kFramed)
@@ -399,16 +396,8 @@ const std::uint8_t* RingTransport::gather(std::uint32_t size) {
   rBound_ = rBase_;
   release();
   gathering_ = true;
-  setReadBuffer(gathered_.get(), size);
+  setReadBuffer(gathered_.data(), size);
   return rBase_;
-}
-
-void RingTransport::growGathered(std::uint32_t room) {
-  auto* more = static_cast<std::uint8_t*>(std::realloc(gathered_.get(), room));
-  if (!more) throw std::bad_alloc();
-  static_cast<void>(gathered_.release());
-  gathered_.reset(more);
-  gatheredRoom_ = room;
 }
 
 // Back to the ring, when a gathered string was read.
@@ -421,7 +410,7 @@ void RingTransport::leaveGathered() {
 // ---- Sending ---------------------------------------------------------------
 
 void RingTransport::failWrite(int error) {
-  close();
+  abandon();
   fail(writeFailure(error), "write", error);
 }
 
@@ -514,12 +503,12 @@ void RingTransport::checkSize(std::uint64_t more) {
   const auto limit = static_cast<std::uint64_t>(getMaxMessageSize());
   if (sent_ + static_cast<std::uint64_t>(wBase_ - writeAt_) + more <= limit)
     return;
-  close();
+  abandon();
   overLimit(getOrigin(), "a message to send", getMaxMessageSize());
 }
 
 void RingTransport::writeSlow(const std::uint8_t* data, std::uint32_t size) {
-  if (!out_) fail(Exception::NOT_OPEN, "write", ENOTCONN);
+  if (!out_ || abandoned_) fail(Exception::NOT_OPEN, "write", ENOTCONN);
   if (framing_ == Framing::kFramed) return putIntoFrame(data, size);
   checkSize(size);
   put(data, size);
@@ -583,6 +572,7 @@ void RingTransport::endFrame() {
 
 void RingTransport::flush() {
   if (!out_) return;
+  if (abandoned_) fail(Exception::NOT_OPEN, "write", ENOTCONN);
   if (framing_ == Framing::kFramed)
     endFrame();
   else

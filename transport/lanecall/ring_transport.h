@@ -28,9 +28,8 @@
 // - Framing is done in place in the ring when a frame fits the room there is,
 //   else on the heap. A frame received is read as it comes, in place.
 //
-// One thread at a time, as StreamTransport; but while nothing fails, one may
-// read and another write. Only interrupt() may be called by any thread, at any
-// time.
+// One thread at a time, as StreamTransport, unless setShared(). Only
+// interrupt() and counters() may be called by any thread, at any time.
 #ifndef LANECALL_RING_TRANSPORT_H
 #define LANECALL_RING_TRANSPORT_H
 
@@ -38,13 +37,13 @@
 #include <lanecall/counters.h>
 #include <lanecall/deadline.h>
 #include <lanecall/errors.h>
+#include <lanecall/gathered.h>
 #include <lanecall/ring_io.h>
 #include <lanecall/spin.h>
 #include <thrift/transport/TBufferTransports.h>
 
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -68,7 +67,7 @@ class RingTransport
                          Peer peer = Peer::kDevice);
   ~RingTransport() override;
 
-  bool isOpen() const override { return io_->isOpen(); }
+  bool isOpen() const override { return io_->isOpen() && !abandoned_; }
 
   // Blocks until there is a byte to read (true), or the end (false), or the
   // receive timeout has passed (exception).
@@ -115,6 +114,13 @@ class RingTransport
   // Before open(), or before anything was written or read.
   void setFraming(Framing framing);
 
+  // Before open(): one thread will write while another reads, as they do who
+  // share a generated ConcurrentClient. A failure of one then does not close
+  // under the other: it ends the other's waits (INTERRUPTED), from then on
+  // nothing is read or written (NOT_OPEN), and whoever has the transport to
+  // himself again closes it, by close(), open() or its destructor.
+  void setShared(bool shared) { shared_ = shared; }
+
   // How waits begin; adaptive by default.
   void setSpin(Spin spin);
 
@@ -143,9 +149,6 @@ class RingTransport
  private:
   using Exception = apache::thrift::transport::TTransportException;
   using Type = Exception::TTransportExceptionType;
-  struct Free {
-    void operator()(std::uint8_t* p) const { std::free(p); }
-  };
 
   std::uint32_t readable() const {
     return static_cast<std::uint32_t>(rBound_ - rBase_);
@@ -165,6 +168,7 @@ class RingTransport
 
   void attach();
   void detach();
+  void abandon();
 
   // ---- Receiving -----------------------------------------------------------
   // Of the ring [readAt_, rBase_) is consumed and not given back, and
@@ -187,7 +191,6 @@ class RingTransport
   bool beginFrame();
   bool isInsideMessage() const { return received_ > 0 || headerBytes_ > 0; }
   const std::uint8_t* gather(std::uint32_t size);
-  void growGathered(std::uint32_t room);
   void leaveGathered();
   [[noreturn]] void failRead(int error);
   [[noreturn]] void failInside(const char* what);
@@ -229,6 +232,8 @@ class RingTransport
   Deadline receiveDeadline_;
   std::atomic<bool> interrupted_{false};
   bool carried_ = false;
+  bool shared_ = false;
+  std::atomic<bool> abandoned_{false};  // instead of closed, if shared_
 
   RingIo::Ring* in_ = nullptr;  // null while there are no rings
   Tally reads_;
@@ -242,10 +247,8 @@ class RingTransport
   std::uint64_t received_ = 0;
   std::uint32_t headerBytes_ = 0;  // of the frame that begins
   std::uint32_t frameLeft_ = 0;    // bytes of the frame that were not seen yet
-  // A long string; up to a size its memory is kept for the next.
-  std::unique_ptr<std::uint8_t, Free> gathered_;
-  std::uint32_t gatheredRoom_ = 0;
-  bool gathering_ = false;  // it is what is being read
+  Gathered gathered_;
+  bool gathering_ = false;  // that is what is being read
 
   RingIo::Ring* out_ = nullptr;
   Tally writes_;

@@ -2,9 +2,40 @@
 #include <lanecall/spin.h>
 
 #include <charconv>
+#include <cstring>
 #include <stdexcept>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace lanecall {
+namespace {
+
+// CPUID as hypervisors use it: leaf 0x40000000 has the name of one, and is
+// there if the processor says that there is one.
+bool detectTcg() {
+#if defined(__x86_64__)
+  constexpr unsigned kHypervisor = 1u << 31;
+  unsigned eax = 0;
+  unsigned name[3] = {};
+  unsigned features = 0;
+  unsigned unused = 0;
+  if (!__get_cpuid(1, &eax, &unused, &features, &unused)) return false;
+  if (!(features & kHypervisor)) return false;
+  __cpuid(0x40000000, eax, name[0], name[1], name[2]);
+  return std::memcmp(name, "TCGTCGTCGTCG", sizeof(name)) == 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+bool isEmulatedCpu() {
+  static const bool isTcg = detectTcg();
+  return isTcg;
+}
 
 Spin parseSpin(const std::string& text) {
   if (text == "never") return Spin::never();

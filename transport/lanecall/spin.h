@@ -50,6 +50,11 @@ class Spin {
 Spin parseSpin(const std::string& text);
 std::string name(const Spin& spin);
 
+// Whether this is QEMU's emulated processor (TCG). There PAUSE leaves the
+// emulation and takes the lock under which the device works: the very spinning
+// for an answer would keep it back.
+bool isEmulatedCpu();
+
 // Clock and CPU of a Spinner; tests bring scripted ones.
 struct RealCpu {
   std::chrono::nanoseconds now() {
@@ -57,12 +62,14 @@ struct RealCpu {
   }
   void pause() {
 #if defined(__x86_64__)
-    __builtin_ia32_pause();
+    if (pauses) __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ __volatile__("yield");
 #endif
   }
   void yield() { ::sched_yield(); }
+
+  bool pauses = !isEmulatedCpu();
 };
 
 // The waits of one thread for one thing; remembers how they went.

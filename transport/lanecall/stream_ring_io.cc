@@ -24,15 +24,15 @@ bool is_nothing(ssize_t result) {
 }  // namespace
 
 StreamRingIo::StreamRingIo(std::shared_ptr<ChannelIo> channel)
-    : channel_(std::move(channel)) {}
+    : ChannelRingIo(std::move(channel)) {}
 
 int StreamRingIo::open() {
   prepared_ = false;
-  return channel_->open();
+  return channel().open();
 }
 
 int StreamRingIo::status() {
-  if (int outcome = channel_->status()) return outcome;
+  if (int outcome = channel().status()) return outcome;
   return prepared_ ? 0 : prepare();
 }
 
@@ -63,7 +63,7 @@ void StreamRingIo::move(short events) {
 void StreamRingIo::receive() {
   const auto space = static_cast<std::size_t>(lanecall_ring_space(&receiving_));
   if (space == 0) return;
-  const ssize_t got = channel_->read(
+  const ssize_t got = channel().read(
       incoming_.bytes + lanecall_ring_offset(&receiving_, receiving_.own),
       space);
   if (got > 0)
@@ -76,7 +76,7 @@ void StreamRingIo::send() {
   for (;;) {
     const auto held = static_cast<std::size_t>(lanecall_ring_look(&sending_));
     if (held == 0) return;
-    const ssize_t put = channel_->write(
+    const ssize_t put = channel().write(
         outgoing_.bytes + lanecall_ring_offset(&sending_, sending_.own), held);
     if (put <= 0) {
       // What has come may still be read.

@@ -6,16 +6,15 @@
 #ifndef LANECALL_STREAM_RING_IO_H
 #define LANECALL_STREAM_RING_IO_H
 
-#include <lanecall/channel_io.h>
+#include <lanecall/channel_ring_io.h>
 #include <lanecall/mapping.h>
-#include <lanecall/ring_io.h>
 
 #include <atomic>
 #include <memory>
 
 namespace lanecall {
 
-class StreamRingIo : public RingIo {
+class StreamRingIo : public ChannelRingIo {
  public:
   static constexpr std::uint32_t kRingBytes = 64 << 10;
 
@@ -29,21 +28,13 @@ class StreamRingIo : public RingIo {
   bool isCarried() const override { return true; }
   void move(short events) override;
   int end() const override { return end_; }
-  int poll(short events, int timeoutMs) override {
-    return channel_->poll(events, timeoutMs);
-  }
-  void interrupt() override { channel_->interrupt(); }
-  void close() override { channel_->close(); }
-  bool isOpen() const override { return channel_->isOpen(); }
-  std::string name() const override { return channel_->name(); }
-  std::string reason() const override { return channel_->reason(); }
+  void close() override { channel().close(); }
 
  private:
   int prepare();
   void receive();
   void send();
 
-  const std::shared_ptr<ChannelIo> channel_;
   bool prepared_ = false;  // the rings, for this connection
   Mapping memory_[2];
   lanecall_index_page words_{};

@@ -31,7 +31,7 @@ void StreamTransport::fail(Exception::TTransportExceptionType type,
 // move without one.
 void StreamTransport::check(const Deadline& deadline, const char* action) {
   if (!deadline.passed()) return;
-  close();
+  abandon();
   fail(Exception::TIMED_OUT, action, ETIMEDOUT);
 }
 
@@ -42,18 +42,17 @@ void StreamTransport::await(short events, const Deadline& deadline,
     int ready = io_->poll(events, deadline.remainingMs());
     if (ready > 0 || is_retry(ready)) return;
     // Half a message may have been written: nothing may follow it.
-    if (ready < 0 && (events & POLLOUT)) close();
+    if (ready < 0 && (events & POLLOUT)) abandon();
     if (ready == -ECANCELED) fail(Exception::INTERRUPTED, action, ECANCELED);
     if (ready < 0) fail(Exception::UNKNOWN, action, -ready);
   }
 }
 
 void StreamTransport::open() {
-  if (io_->isOpen()) return;
+  if (isOpen()) return;
+  close();  // what was abandoned
   const Deadline deadline = Deadline::in(connTimeoutMs_);
-  aheadAt_ = aheadEnd_ = 0;
   receiveDeadline_ = Deadline::never();
-  sendDeadline_.reset();
   if (int error = connectWithin(*io_, deadline)) {
     const std::string why =
         explain(io_->name(), "open", error, peer(), io_->reason());
@@ -67,6 +66,13 @@ void StreamTransport::close() {
   io_->close();
   aheadAt_ = aheadEnd_ = 0;
   sendDeadline_.reset();
+  abandoned_ = false;
+}
+
+void StreamTransport::abandon() {
+  if (!shared_) return close();
+  abandoned_ = true;
+  interrupt();
 }
 
 bool StreamTransport::peek() {
@@ -104,7 +110,7 @@ std::uint32_t StreamTransport::readChannel(std::uint8_t* data,
       continue;
     }
     int error = static_cast<int>(-got);
-    close();
+    abandon();
     fail(readFailure(error), "read", error);
   }
 }
@@ -123,7 +129,7 @@ void StreamTransport::write(const std::uint8_t* data, std::uint32_t size) {
       await(POLLOUT, deadline, "write");
     } else if (!is_retry(put)) {
       int error = static_cast<int>(-put);
-      close();
+      abandon();
       fail(writeFailure(error), "write", error);
     }
   }

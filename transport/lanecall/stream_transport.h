@@ -16,9 +16,9 @@
 // timeout), END_OF_FILE (the connection broke; an end in order is read()
 // returning 0), INTERRUPTED (interrupt()), UNKNOWN.
 //
-// One thread at a time, for both directions: a read or write that fails closes
-// the transport, under whoever else would be in it. Only interrupt() may be
-// called by any thread, at any time.
+// One thread at a time, for both directions, unless setShared(): a read or
+// write that fails closes the transport, under whoever else would be in it.
+// Only interrupt() may be called by any thread, at any time.
 #ifndef LANECALL_STREAM_TRANSPORT_H
 #define LANECALL_STREAM_TRANSPORT_H
 
@@ -28,6 +28,7 @@
 #include <thrift/transport/TVirtualTransport.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,7 +45,7 @@ class StreamTransport
                            Configuration configuration = nullptr);
   ~StreamTransport() override;
 
-  bool isOpen() const override { return io_->isOpen(); }
+  bool isOpen() const override { return io_->isOpen() && !abandoned_; }
 
   // Blocks until there is a byte to read (true), or the end (false), or the
   // receive timeout has passed (exception).
@@ -72,6 +73,9 @@ class StreamTransport
   void setRecvTimeout(int ms) { recvTimeoutMs_ = ms; }
   void setSendTimeout(int ms) { sendTimeoutMs_ = ms; }
 
+  // See RingTransport::setShared().
+  void setShared(bool shared) { shared_ = shared; }
+
   // A bound over several reads, on top of the receive timeout: a server's for
   // one message.
   void setReceiveDeadline(Deadline deadline) { receiveDeadline_ = deadline; }
@@ -90,6 +94,7 @@ class StreamTransport
   using Exception = apache::thrift::transport::TTransportException;
 
   std::uint32_t readChannel(std::uint8_t* data, std::uint32_t size);
+  void abandon();
   void check(const Deadline& deadline, const char* action);
   void await(short events, const Deadline& deadline, const char* action);
   [[noreturn]] void fail(Exception::TTransportExceptionType type,
@@ -101,6 +106,8 @@ class StreamTransport
   int sendTimeoutMs_ = 0;
   Deadline receiveDeadline_;
   std::optional<Deadline> sendDeadline_;  // while a message is being written
+  bool shared_ = false;
+  std::atomic<bool> abandoned_{false};  // instead of closed, if shared_
   std::array<std::uint8_t, 512> ahead_;
   std::uint32_t aheadAt_ = 0;
   std::uint32_t aheadEnd_ = 0;
