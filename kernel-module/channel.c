@@ -79,6 +79,8 @@ struct lanecall_channel *lanecall_channel_create(struct lanecall_slot *slot)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&ch->ref);
 	mutex_init(&ch->setup);
+	mutex_init(&ch->lending);
+	INIT_LIST_HEAD(&ch->loans);
 	mutex_init(&ch->reader);
 	mutex_init(&ch->writer);
 	spin_lock_init(&ch->look);
@@ -132,6 +134,7 @@ void lanecall_channel_detach(struct lanecall_channel *ch)
 	WRITE_ONCE(ch->detached, true);
 	spin_unlock(&ch->look);
 	wake_up_all(&ch->slot->wait);
+	lanecall_regions_detach(ch);
 
 	mutex_lock(&ch->setup);
 	mutex_lock(&ch->reader);

@@ -11,7 +11,7 @@
 #include "lanecall.h"
 #include "trace.h"
 
-#define LANECALL_REGISTERS_END 0x48 /* past the last device register */
+#define LANECALL_REGISTERS_END 0x64 /* past the last device register */
 #define LANECALL_ALL_ONES 0xffffffffU
 
 /* The specification allows 100 ms; what comes after is not hurried by less. */
@@ -55,7 +55,8 @@ static bool is_valid_geometry(const struct lanecall_geometry *geo,
 	       geo->ring_shift_max <= LANECALL_RING_SHIFT_MAX &&
 	       geo->ring_shift_min <= geo->ring_shift_max &&
 	       geo->page_shift_min <= PAGE_SHIFT &&
-	       geo->page_shift_max >= PAGE_SHIFT;
+	       geo->page_shift_max >= PAGE_SHIFT &&
+	       geo->regions <= LANECALL_MAX_REGIONS;
 }
 
 /**
@@ -97,13 +98,17 @@ int lanecall_engine_identify(struct pci_dev *pdev, void __iomem *regs,
 	shifts = readl(regs + LANECALL_REG_PAGE_SHIFTS);
 	geo->page_shift_min = shifts & 0xff;
 	geo->page_shift_max = (shifts >> 8) & 0xff;
+	if (readl(regs + LANECALL_REG_FEATURES_LO) & LANECALL_FEATURE_REGIONS) {
+		geo->regions = readl(regs + LANECALL_REG_REGIONS);
+		geo->region_extents = readl(regs + LANECALL_REG_REGION_EXTENTS);
+	}
 	if (!is_valid_geometry(geo, pci_resource_len(pdev, LANECALL_BAR_REGS))) {
 		dev_err(&pdev->dev,
-			"impossible layout: %u channels at %#x+%#x, doorbells at %#x+%#x, rings %u-%u, pages %u-%u\n",
+			"impossible layout: %u channels at %#x+%#x, doorbells at %#x+%#x, rings %u-%u, pages %u-%u, %u regions\n",
 			geo->channels, geo->channel_offset, geo->channel_stride,
 			geo->doorbell_offset, geo->doorbell_stride,
 			geo->ring_shift_min, geo->ring_shift_max,
-			geo->page_shift_min, geo->page_shift_max);
+			geo->page_shift_min, geo->page_shift_max, geo->regions);
 		return -ENODEV;
 	}
 	return 0;
@@ -135,6 +140,8 @@ static u64 acceptable_features(struct lanecall_device *ldev)
 
 	if (ldev->card)
 		known |= LANECALL_FEATURE_CARD_RINGS;
+	if (ldev->geo.regions)
+		known |= LANECALL_FEATURE_REGIONS;
 	return offered & known;
 }
 
@@ -185,15 +192,10 @@ int lanecall_engine_start(struct lanecall_device *ldev)
 	return err;
 }
 
-/*
- * Stop the device and detach every channel. Sleeps; afterwards nothing touches
- * DMA memory or registers, and new opens fail until the next start.
- */
-void lanecall_engine_stop(struct lanecall_device *ldev)
+static void engine_stop(struct lanecall_device *ldev)
 {
 	unsigned int i;
 
-	mutex_lock(&ldev->lock);
 	if (ldev->online) {
 		ldev->online = false;
 		if (lanecall_engine_reset(ldev->regs) == -ETIMEDOUT)
@@ -204,7 +206,36 @@ void lanecall_engine_stop(struct lanecall_device *ldev)
 	}
 	for (i = 0; i < ldev->slot_count; i++)
 		lanecall_slot_vacate(&ldev->slots[i]);
+}
+
+/*
+ * Stop the device and detach every channel. Sleeps; afterwards nothing touches
+ * DMA memory or registers, and new opens fail until the next start.
+ */
+void lanecall_engine_stop(struct lanecall_device *ldev)
+{
+	mutex_lock(&ldev->lock);
+	engine_stop(ldev);
 	mutex_unlock(&ldev->lock);
+}
+
+/*
+ * Reset a device that this channel cannot go on with. All channels are lost, and
+ * their memory released, but new opens work. Nothing if it is detached by now.
+ */
+void lanecall_engine_restart(struct lanecall_channel *ch)
+{
+	struct lanecall_device *ldev = ch->ldev;
+	int err = 0;
+
+	mutex_lock(&ldev->lock);
+	if (!ch->detached) {
+		engine_stop(ldev);
+		err = lanecall_engine_enable(ldev);
+	}
+	mutex_unlock(&ldev->lock);
+	if (err)
+		dev_err(&ldev->dev, "not usable after a reset: %d\n", err);
 }
 
 static void __iomem *control_block(struct lanecall_slot *slot)
@@ -240,4 +271,27 @@ void lanecall_slot_doorbell(struct lanecall_slot *slot)
 	lanecall_count(slot, LANECALL_DOORBELLS, 1);
 	writel(1, slot->ldev->regs + geo->doorbell_offset +
 		  geo->doorbell_stride * slot->number);
+}
+
+/* ---- Regions ------------------------------------------------------------------ */
+
+/* Holds the device's lock, which keeps commands apart; online. */
+void lanecall_region_add(struct lanecall_device *ldev, u32 slot,
+			 dma_addr_t descriptor)
+{
+	void __iomem *regs = ldev->regs;
+
+	writel(slot, regs + LANECALL_REG_REGION_SLOT);
+	writel(0, regs + LANECALL_REG_REGION_VECTOR); /* see share_out_vectors() */
+	writel(lower_32_bits(descriptor), regs + LANECALL_REG_REGION_LO);
+	writel(upper_32_bits(descriptor), regs + LANECALL_REG_REGION_HI);
+	writel(LANECALL_REGION_ADD, regs + LANECALL_REG_REGION_COMMAND);
+}
+
+/* Likewise. */
+void lanecall_region_remove(struct lanecall_device *ldev, u32 slot)
+{
+	writel(slot, ldev->regs + LANECALL_REG_REGION_SLOT);
+	writel(LANECALL_REGION_REMOVE,
+	       ldev->regs + LANECALL_REG_REGION_COMMAND);
 }

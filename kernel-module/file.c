@@ -32,7 +32,10 @@ static int lanecall_open(struct inode *inode, struct file *file)
 
 static int lanecall_release(struct inode *inode, struct file *file)
 {
-	lanecall_slot_release(file->private_data);
+	struct lanecall_channel *ch = file->private_data;
+
+	lanecall_regions_take_back(ch);
+	lanecall_slot_release(ch);
 	return 0;
 }
 
@@ -138,6 +141,41 @@ static int ioctl_set_moderation(struct lanecall_channel *ch, void __user *arg)
 	return lanecall_channel_set_moderation(ch, &wanted);
 }
 
+static int ioctl_region_register(struct lanecall_channel *ch, void __user *arg)
+{
+	struct lanecall_region_registration wanted;
+	int err;
+
+	if (copy_from_user(&wanted, arg, sizeof(wanted)))
+		return -EFAULT;
+	err = lanecall_region_register(ch, &wanted);
+	if (err)
+		return err;
+	if (!copy_to_user(arg, &wanted, sizeof(wanted)))
+		return 0;
+	lanecall_region_unregister(ch, wanted.region);
+	return -EFAULT;
+}
+
+static int ioctl_region_unregister(struct lanecall_channel *ch,
+				   void __user *arg)
+{
+	u32 region;
+
+	if (copy_from_user(&region, arg, sizeof(region)))
+		return -EFAULT;
+	return lanecall_region_unregister(ch, region);
+}
+
+static int ioctl_region_sync(struct lanecall_channel *ch, void __user *arg)
+{
+	struct lanecall_region_sync wanted;
+
+	if (copy_from_user(&wanted, arg, sizeof(wanted)))
+		return -EFAULT;
+	return lanecall_region_sync(ch, &wanted);
+}
+
 static long lanecall_ioctl(struct file *file, unsigned int command,
 			   unsigned long arg)
 {
@@ -155,6 +193,12 @@ static long lanecall_ioctl(struct file *file, unsigned int command,
 		return ioctl_map(ch, file->f_flags & O_NONBLOCK, user);
 	case LANECALL_IOC_SET_MODERATION:
 		return ioctl_set_moderation(ch, user);
+	case LANECALL_IOC_REGION_REGISTER:
+		return ioctl_region_register(ch, user);
+	case LANECALL_IOC_REGION_UNREGISTER:
+		return ioctl_region_unregister(ch, user);
+	case LANECALL_IOC_REGION_SYNC:
+		return ioctl_region_sync(ch, user);
 	default:
 		return -ENOTTY;
 	}

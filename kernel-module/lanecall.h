@@ -26,6 +26,9 @@
  *                           of commands. Never held while waiting for a peer.
  *   mmap_lock               of a program that maps, or touches what it mapped.
  *   lanecall_channel.setup  attaching rings, ring sizes, mapping, detaching.
+ *   lanecall_channel.lending  the list of its loans (regions.c), their memory.
+ *                           Mapping much of it may take a while, so it is none
+ *                           of setup's; the two are never held together.
  *   lanecall_channel.reader the right to take bytes out of RX: held while
  *                           copying, with page faults disabled, never over a
  *                           sleep, so that detaching is never held up.
@@ -36,8 +39,9 @@
  *                           so want_head and want_tail never move backwards.
  * Whoever holds reader, writer, setup or the device's lock, and has seen that
  * the channel is not detached, may use rings' memory and the registers:
- * detaching takes them all. The interrupt handler takes none of these. Nobody
- * touches a program's memory, faulting, while holding one of them.
+ * detaching takes them all, and lending, which guards loans' memory likewise.
+ * The interrupt handler takes none of these. Nobody touches a program's memory,
+ * faulting, while holding one of them.
  */
 #ifndef LANECALL_MODULE_H
 #define LANECALL_MODULE_H
@@ -45,10 +49,14 @@
 #include <linux/atomic.h>
 #include <linux/cdev.h>
 #include <linux/device.h>
+#include <linux/dma-direction.h>
 #include <linux/fs.h>
+#include <linux/idr.h>
 #include <linux/kref.h>
+#include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/scatterlist.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -56,6 +64,7 @@
 
 #include <lanecall/device.h>
 #include <lanecall/driver.h>
+#include <lanecall/region.h>
 #include <lanecall/ring.h>
 
 #include "placement.h"
@@ -75,6 +84,8 @@ struct lanecall_geometry {
 	u8 ring_shift_max;
 	u8 page_shift_min;
 	u8 page_shift_max;
+	u32 regions; /* 0: it takes none */
+	u32 region_extents;
 };
 
 /* How far a slot whose file was closed has got. */
@@ -146,6 +157,11 @@ struct lanecall_device {
 	struct lanecall_vector *vectors;
 	struct lanecall_sysfs *sysfs;
 
+	wait_queue_head_t regions_wait; /* every change of a region */
+	struct dma_pool *descriptors; /* of regions; used as pdev is */
+	struct ida region_slots;
+	atomic_t regions_in_use;
+
 	struct mutex lock; /* outermost; see above */
 	bool online; /* under lock */
 	u32 generation; /* under lock */
@@ -164,6 +180,18 @@ struct lanecall_buffer {
 	struct page **pages;
 	dma_addr_t *addresses;
 	void *data;
+};
+
+/* A program's memory; see pinned.c. */
+struct lanecall_pinned {
+	struct page **pages;
+	unsigned long page_count;
+	unsigned int head; /* where in its first page it begins */
+	u64 bytes;
+	enum dma_data_direction direction;
+	struct user_struct *user; /* it counts for these two */
+	struct mm_struct *mm;
+	struct sg_table table; /* while mapped */
 };
 
 /* Counted by ref: one for the file, one for the slot. */
@@ -190,6 +218,9 @@ struct lanecall_channel {
 	struct page *dummy; /* what stands in for BARs once detached */
 	struct address_space mapping; /* of this open file alone */
 	bool revoked; /* no BAR is mapped any more; under setup */
+
+	struct mutex lending; /* loans, and their memory; see above */
+	struct list_head loans;
 
 	struct mutex reader; /* RX's consumer; see above */
 	struct mutex writer; /* TX's producer; see above */
@@ -224,10 +255,14 @@ int lanecall_engine_identify(struct pci_dev *pdev, void __iomem *regs,
 			     struct lanecall_geometry *geo);
 int lanecall_engine_start(struct lanecall_device *ldev);
 void lanecall_engine_stop(struct lanecall_device *ldev);
+void lanecall_engine_restart(struct lanecall_channel *ch);
 void lanecall_slot_write(struct lanecall_slot *slot, u32 reg, u32 value);
 void lanecall_slot_write64(struct lanecall_slot *slot, u32 reg, u64 value);
 u32 lanecall_slot_status(struct lanecall_slot *slot);
 void lanecall_slot_doorbell(struct lanecall_slot *slot);
+void lanecall_region_add(struct lanecall_device *ldev, u32 slot,
+			 dma_addr_t descriptor);
+void lanecall_region_remove(struct lanecall_device *ldev, u32 slot);
 
 /* slot.c: giving slots out and getting them back */
 struct lanecall_channel *lanecall_slot_take(struct lanecall_device *ldev);
@@ -289,6 +324,25 @@ ssize_t lanecall_stream_write(struct lanecall_channel *ch,
 			      struct iov_iter *from, bool nonblock);
 __poll_t lanecall_stream_poll(struct lanecall_channel *ch, __poll_t wanted);
 int lanecall_stream_flush(struct lanecall_channel *ch);
+
+/* pinned.c: memory of programs */
+int lanecall_pin(struct lanecall_pinned *pinned, u64 address, u64 bytes,
+		 u32 access);
+void lanecall_unpin(struct lanecall_pinned *pinned);
+int lanecall_pinned_map(struct device *dev, struct lanecall_pinned *pinned);
+void lanecall_pinned_unmap(struct device *dev, struct lanecall_pinned *pinned);
+void lanecall_pinned_sync(struct device *dev, struct lanecall_pinned *pinned,
+			  u64 offset, u64 bytes, bool for_device);
+
+/* regions.c: memory of programs, lent to the device */
+int lanecall_regions_init(struct lanecall_device *ldev);
+int lanecall_region_register(struct lanecall_channel *ch,
+			     struct lanecall_region_registration *wanted);
+int lanecall_region_unregister(struct lanecall_channel *ch, u32 region);
+int lanecall_region_sync(struct lanecall_channel *ch,
+			 const struct lanecall_region_sync *wanted);
+void lanecall_regions_take_back(struct lanecall_channel *ch);
+void lanecall_regions_detach(struct lanecall_channel *ch);
 
 /* file.c */
 extern const struct file_operations lanecall_fops;

@@ -31,6 +31,8 @@ static irqreturn_t lanecall_interrupt(int irq, void *data)
 	struct lanecall_device *ldev = vector->ldev;
 	unsigned int i;
 
+	if (vector == ldev->vectors) /* number 0, which is also regions' */
+		wake_up_all(&ldev->regions_wait);
 	for (i = vector->first; i < ldev->slot_count; i += vector->step) {
 		struct lanecall_slot *slot = &ldev->slots[i];
 
@@ -84,8 +86,8 @@ void lanecall_interrupt_here(struct lanecall_channel *ch)
 }
 
 /*
- * Vector 0 is also the classic edu's, so channels share out the others, if
- * there are any. Without MSI-X the device raises vector 0 for everything.
+ * Vector 0 is the classic edu's and regions', so channels share out the others,
+ * if there are any. Without MSI-X the device raises vector 0 for everything.
  */
 static void share_out_vectors(struct lanecall_device *ldev)
 {
@@ -191,6 +193,7 @@ static void lanecall_device_release(struct device *dev)
 
 	lanecall_minor_put(ldev);
 	lanecall_sysfs_free(ldev);
+	ida_destroy(&ldev->region_slots);
 	kfree(ldev->slots);
 	kfree(ldev);
 }
@@ -228,6 +231,7 @@ lanecall_device_create(struct pci_dev *pdev, void __iomem *regs,
 	ldev->dev.parent = &pdev->dev;
 	ldev->dev.release = lanecall_device_release;
 	mutex_init(&ldev->lock);
+	ida_init(&ldev->region_slots);
 	ldev->pdev = pdev;
 	ldev->regs = regs;
 	ldev->geo = *geo;
@@ -325,6 +329,9 @@ static int lanecall_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return PTR_ERR(ldev);
 	pci_set_drvdata(pdev, ldev);
 	err = map_card(pdev, ldev);
+	if (err)
+		return err;
+	err = lanecall_regions_init(ldev);
 	if (err)
 		return err;
 	err = lanecall_setup_interrupts(ldev);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/class/lanecall/lanecallN: version, channels, channels_in_use,
- * generation, a folder channelM for each channel, and a folder total. One value
- * per file; docs/driver.md has the list.
+ * /sys/class/lanecall/lanecallN: version, channels, channels_in_use, regions,
+ * regions_in_use, generation, a folder channelM for each channel, and a folder
+ * total. One value per file; docs/driver.md has the list.
  *
  * All of it is there from bind to unbind, whichever channels are open: a file
  * that is read while its channel closes tells of before or after. A channel's
@@ -51,6 +51,21 @@ static ssize_t channels_in_use_show(struct device *dev,
 }
 static DEVICE_ATTR_RO(channels_in_use);
 
+static ssize_t regions_show(struct device *dev, struct device_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%u\n", to_lanecall(dev)->geo.regions);
+}
+static DEVICE_ATTR_RO(regions);
+
+static ssize_t regions_in_use_show(struct device *dev,
+				   struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n",
+			  atomic_read(&to_lanecall(dev)->regions_in_use));
+}
+static DEVICE_ATTR_RO(regions_in_use);
+
 static ssize_t generation_show(struct device *dev,
 			       struct device_attribute *attr, char *buf)
 {
@@ -68,6 +83,8 @@ static struct attribute *lanecall_attributes[] = {
 	&dev_attr_version.attr,
 	&dev_attr_channels.attr,
 	&dev_attr_channels_in_use.attr,
+	&dev_attr_regions.attr,
+	&dev_attr_regions_in_use.attr,
 	&dev_attr_generation.attr,
 	NULL
 };

@@ -69,6 +69,7 @@
 /* Bits of FEATURES and ACCEPTED. */
 #define LANECALL_FEATURE_CARD_RINGS 0x1 /* rings may lie in BAR 4 */
 #define LANECALL_FEATURE_MODERATION 0x2 /* CH_MODERATE_* have an effect */
+#define LANECALL_FEATURE_REGIONS 0x4 /* region.h; with a card port only */
 
 /* ---- BAR 2: a channel's control block ---------------------------------- */
 
@@ -219,5 +220,7 @@ LANECALL_ASSERT(sizeof(struct lanecall_index_page) == LANECALL_INDEX_BYTES,
 #define LANECALL_ERR_PROTOCOL 7 /* the driver broke the specification */
 #define LANECALL_ERR_RESOURCES 8 /* the device ran out of something */
 #define LANECALL_ERR_IO 9 /* anything else */
+#define LANECALL_ERR_RANGE 10 /* DMA: outside the region or card memory */
+#define LANECALL_ERR_REVOKED 11 /* DMA: the region was removed meanwhile */
 
 #endif

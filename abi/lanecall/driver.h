@@ -122,6 +122,46 @@ struct lanecall_moderation {
 	__u32 microseconds; /* at most LANECALL_MODERATE_US_MAX */
 };
 
+/*
+ * Regions: memory of the calling program, lent to the device under a key that
+ * the driver draws, 64 random bits. Whoever is told the key can have the device
+ * read or write that memory. The memory is pinned and counts against
+ * RLIMIT_MEMLOCK; it stays lent until UNREGISTER, or until every descriptor of
+ * this open is closed, whichever comes first; both return when the device can
+ * touch it no longer. Any address and length do; the parts of pages outside are
+ * not lent.
+ */
+struct lanecall_region_registration {
+	__u64 address; /* in the calling program */
+	__u64 bytes; /* at least 1 */
+	__u32 access; /* LANECALL_REGION_MAY_READ, MAY_WRITE of region.h */
+	__u32 device; /* returned: N of /dev/lanecallN */
+	__u64 key; /* returned */
+	__u32 region; /* returned: names it in the next two */
+	__u32 reserved;
+};
+
+/*
+ * Where memory is not coherent, or bounced: makes what the program wrote visible
+ * to the device (FOR_DEVICE, before a call that reads it), or what the device
+ * wrote to the program (FOR_CPU, after). Elsewhere it costs a system call only.
+ */
+struct lanecall_region_sync {
+	__u32 region;
+	__u32 direction; /* LANECALL_SYNC_* */
+	__u64 offset;
+	__u64 bytes;
+};
+
+#define LANECALL_SYNC_FOR_DEVICE 1
+#define LANECALL_SYNC_FOR_CPU 2
+
+LANECALL_ASSERT(sizeof(struct lanecall_region_registration) == 40,
+		"lanecall_region_registration");
+LANECALL_ASSERT(__builtin_offsetof(struct lanecall_region_registration,
+				   key) == 24, "key");
+LANECALL_ASSERT(sizeof(struct lanecall_region_sync) == 24,
+		"lanecall_region_sync");
 LANECALL_ASSERT(sizeof(struct lanecall_mapping) == 56, "lanecall_mapping");
 LANECALL_ASSERT(__builtin_offsetof(struct lanecall_mapping,
 				   status_offset) == 16, "status_offset");
@@ -162,5 +202,17 @@ LANECALL_ASSERT(sizeof(struct lanecall_channel_status) == 8, "channel_status");
 /* As SET_RINGS; EOPNOTSUPP if the device cannot. */
 #define LANECALL_IOC_SET_MODERATION \
 	_IOW(LANECALL_IOC, 5, struct lanecall_moderation)
+/*
+ * EOPNOTSUPP if the device cannot; EINVAL, EFAULT; ENOMEM over RLIMIT_MEMLOCK, or
+ * if the machine cannot map so much; EPERM for memory that cannot be lent (a
+ * file's pages that would be written back); ENOSPC if all slots or extents of the
+ * device are in use; EIO.
+ */
+#define LANECALL_IOC_REGION_REGISTER \
+	_IOWR(LANECALL_IOC, 16, struct lanecall_region_registration)
+/* ENOENT if this open has no such region. */
+#define LANECALL_IOC_REGION_UNREGISTER _IOW(LANECALL_IOC, 17, __u32)
+#define LANECALL_IOC_REGION_SYNC \
+	_IOW(LANECALL_IOC, 18, struct lanecall_region_sync)
 
 #endif

@@ -167,7 +167,8 @@ TEST_F(Card, HelloTellsOfTheDeviceAndItsMemory) {
   const auto& hello = session().hello();
   EXPECT_EQ(hello.magic, LANECALL_CARD_MAGIC);
   EXPECT_EQ(hello.version, uint32_t{LANECALL_CARD_VERSION});
-  EXPECT_EQ(hello.features, 0u);
+  EXPECT_EQ(hello.features & ~uint64_t{LANECALL_CARD_FEATURE_DMA}, 0u);
+  EXPECT_EQ(hello.features != 0, hello.dma != 0);
   EXPECT_EQ(hello.channels, 64u);
   EXPECT_EQ(hello.card_bytes, uint64_t{64} << 20);
   EXPECT_EQ(hello.device[sizeof hello.device - 1], 0);

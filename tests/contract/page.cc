@@ -80,4 +80,8 @@ std::vector<PageRegister> channelRegistersOfPage() {
   return registersAfter("## Channels");
 }
 
+std::vector<PageRegister> regionRegistersOfPage() {
+  return registersAfter("## Regions");
+}
+
 }  // namespace lanecall::test

@@ -22,9 +22,11 @@ struct PageRegister {
   std::string reset;  // hexadecimal, or `property=`, or empty
 };
 
-// The device's registers and a channel's, in the order of the page.
+// The device's registers, a channel's, and those for regions, in the order of
+// the page.
 std::vector<PageRegister> deviceRegistersOfPage();
 std::vector<PageRegister> channelRegistersOfPage();
+std::vector<PageRegister> regionRegistersOfPage();
 
 uint32_t hex(const std::string& text);
 

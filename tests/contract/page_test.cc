@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/device.md against abi/lanecall/device.h: every number that both have.
+// docs/device.md against abi/lanecall/: every number that both have.
 #include "page.h"
 
 #include <gtest/gtest.h>
-#include <lanecall/device.h>
+#include <lanecall/card.h>
+#include <lanecall/region.h>
 
 #include <cstddef>
 #include <map>
@@ -61,6 +62,70 @@ TEST(Page, ChannelRegistersAreTheHeaders) {
       {"MODERATE_US", LANECALL_CH_MODERATE_US},
   };
   EXPECT_EQ(offsetsOf(channelRegistersOfPage()), header);
+}
+
+TEST(Page, RegionRegistersAreTheHeaders) {
+  const std::map<std::string, uint32_t> header{
+      {"REGIONS", LANECALL_REG_REGIONS},
+      {"REGION_EXTENTS", LANECALL_REG_REGION_EXTENTS},
+      {"REGION_VECTOR", LANECALL_REG_REGION_VECTOR},
+      {"REGION_SLOT", LANECALL_REG_REGION_SLOT},
+      {"REGION_ADDRESS", LANECALL_REG_REGION_LO},
+      {"REGION_COMMAND", LANECALL_REG_REGION_COMMAND},
+  };
+  EXPECT_EQ(offsetsOf(regionRegistersOfPage()), header);
+  EXPECT_EQ(LANECALL_REG_REGION_HI, LANECALL_REG_REGION_LO + 4);
+}
+
+TEST(Page, RegionsAreTheHeaders) {
+  std::map<std::string, std::pair<size_t, size_t>> fields;
+  for (const Row& row : tableOfPage({"offset", "bytes", "field", "meaning"})) {
+    fields[row[2]] = {hex(row[0]), std::stoul(row[1])};
+  }
+  using Region = lanecall_region;
+  const auto field = [](size_t offset, size_t bytes) {
+    return std::pair(offset, bytes);
+  };
+  const std::map<std::string, std::pair<size_t, size_t>> header_fields{
+      {"key", field(offsetof(Region, key), sizeof(Region::key))},
+      {"bytes", field(offsetof(Region, bytes), sizeof(Region::bytes))},
+      {"access", field(offsetof(Region, access), sizeof(Region::access))},
+      {"extents", field(offsetof(Region, extents), sizeof(Region::extents))},
+      {"first", field(offsetof(Region, first), sizeof(Region::first))},
+      {"status", field(offsetof(Region, status), sizeof(Region::status))}};
+  EXPECT_EQ(fields, header_fields);
+
+  std::map<std::string, int> states;
+  for (const Row& row : tableOfPage({"state of a region", "", "the slot"})) {
+    states[row[1]] = std::stoi(row[0]);
+  }
+  const std::map<std::string, int> header_states{
+      {"PENDING", LANECALL_REGION_PENDING},
+      {"ACTIVE", LANECALL_REGION_ACTIVE},
+      {"FREE", LANECALL_REGION_FREE}};
+  EXPECT_EQ(states, header_states);
+}
+
+// Cells such as "1 READ".
+std::map<std::string, int> numbered(const Row& header) {
+  std::map<std::string, int> numbers;
+  for (const Row& row : tableOfPage(header)) {
+    const size_t space = row[0].find(' ');
+    numbers[row[0].substr(space + 1)] = std::stoi(row[0].substr(0, space));
+  }
+  return numbers;
+}
+
+TEST(Page, DmaIsTheHeaders) {
+  const std::map<std::string, int> types{{"READ", LANECALL_DMA_READ},
+                                         {"WRITE", LANECALL_DMA_WRITE},
+                                         {"FILL", LANECALL_DMA_FILL}};
+  const std::map<std::string, int> errors{
+      {"NONE", LANECALL_ERR_NONE},   {"ACCESS", LANECALL_ERR_ACCESS},
+      {"RANGE", LANECALL_ERR_RANGE}, {"REVOKED", LANECALL_ERR_REVOKED},
+      {"DMA", LANECALL_ERR_DMA},     {"RESOURCES", LANECALL_ERR_RESOURCES}};
+  EXPECT_EQ(numbered({"type", "moves"}), types);
+  EXPECT_EQ(numbered({"error of an operation", ""}), errors);
 }
 
 TEST(Page, StatesAndErrorsAreTheHeaders) {

@@ -12,6 +12,8 @@ class Registers : public Contract {
   uint32_t expectedReset(const PageRegister& reg, size_t word) {
     if (reg.reset == "`channels=`") return kChannels;
     if (reg.reset == "`vectors=`") return kVectors;
+    if (reg.reset == "`regions=`") return 4096;
+    if (reg.reset == "`region-extents=`") return 1 << 20;
     return reg.reset.empty() || word == 1 ? 0 : hex(reg.reset);
   }
 
@@ -49,6 +51,14 @@ TEST_F(Registers, AreAsThePageSaysAfterPowerOn) {
     SCOPED_TRACE("channel " + std::to_string(n));
     checkTable(channelRegistersOfPage(), Geometry(device()).control(n));
   }
+}
+
+TEST_F(Registers, OfRegionsAreAsThePageSays) {
+  beginAt("unix:/nonexistent", {.card = "unix:/nonexistent"});
+  if (!(device().read32(LANECALL_REG_FEATURES_LO) & LANECALL_FEATURE_REGIONS)) {
+    GTEST_SKIP() << "the device has no regions";
+  }
+  checkTable(regionRegistersOfPage(), 0);
 }
 
 TEST_F(Registers, DefaultsAreAsThePageSays) {

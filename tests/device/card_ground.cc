@@ -102,7 +102,7 @@ void CardGround::useQemuDevice(std::unique_ptr<QemuDevice> device) {
 void CardGround::enable() { enableEngine(device(), ~0u); }
 
 CardSession& CardGround::session() {
-  if (!session_) session_.emplace(card_.session(soon()));
+  if (!session_) session_.emplace(card_.session(soon(), features_));
   return *session_;
 }
 

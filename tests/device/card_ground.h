@@ -4,6 +4,9 @@
 #ifndef LANECALL_TESTS_CARD_GROUND_H
 #define LANECALL_TESTS_CARD_GROUND_H
 
+#include <signal.h>
+#include <sys/wait.h>
+
 #include <memory>
 #include <string>
 
@@ -58,7 +61,8 @@ class CardGround : public Contract {
   void useQemuDevice(std::unique_ptr<QemuDevice> device);
 
   // The device's session; begun when it is first needed, and after its end
-  // when a channel has been opened.
+  // when a channel has been opened. With these of the device's features.
+  uint64_t features_ = 0;
   CardSession& session();
   void endSession() { session_.reset(); }
   CardFrame expectFrame(uint32_t type, uint64_t id = 0);
@@ -81,6 +85,17 @@ class CardGround : public Contract {
   ::testing::AssertionResult reaches(UserChannel& channel, uint32_t word);
   ::testing::AssertionResult moves(DirectCall& call);
   size_t descriptorsOfQemu();
+
+  // What is sent meanwhile, QEMU finds all at once.
+  template <typename Send>
+  void whileStopped(Send send) {
+    const pid_t pid = qemu().pid();
+    siginfo_t info;
+    kill(pid, SIGSTOP);
+    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED), 0);
+    send();
+    kill(pid, SIGCONT);
+  }
 
   CardServer card_{dir_};
 

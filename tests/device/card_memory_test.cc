@@ -37,9 +37,9 @@ TEST_F(CardMemory, IsAPrefetchable64BitBar) {
   const uint32_t bar = dut().function().config(PCI_BASE_ADDRESS_4);
   EXPECT_EQ(bar & 0xf, uint32_t{PCI_BASE_ADDRESS_MEM_TYPE_64 |
                                 PCI_BASE_ADDRESS_MEM_PREFETCH});
-  EXPECT_EQ(
-      device().read32(LANECALL_REG_FEATURES_LO),
-      uint32_t{LANECALL_FEATURE_CARD_RINGS | LANECALL_FEATURE_MODERATION});
+  EXPECT_EQ(device().read32(LANECALL_REG_FEATURES_LO),
+            uint32_t{LANECALL_FEATURE_CARD_RINGS | LANECALL_FEATURE_MODERATION |
+                     LANECALL_FEATURE_REGIONS});
 }
 
 TEST_F(CardMemory, HasTheSizeOfTheProperty) {
@@ -155,17 +155,6 @@ class CardClearing : public CardMemory {
     made.channel->attach();
     expectFrame(LANECALL_CARD_PLACE, made.offer.id);
     return made;
-  }
-
-  // What is sent meanwhile, QEMU finds all at once.
-  template <typename Send>
-  void whileStopped(Send send) {
-    const pid_t pid = qemu().pid();
-    siginfo_t info;
-    kill(pid, SIGSTOP);
-    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED), 0);
-    send();
-    kill(pid, SIGCONT);
   }
 };
 

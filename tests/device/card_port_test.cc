@@ -25,7 +25,8 @@ TEST_F(CardPort, HelloSaysWhatTheDeviceIs) {
   EXPECT_EQ(hello.error, 0u);
   EXPECT_EQ(hello.greeting.magic, LANECALL_CARD_MAGIC);
   EXPECT_EQ(hello.greeting.version, uint32_t{LANECALL_CARD_VERSION});
-  EXPECT_EQ(hello.greeting.features, 0u);
+  EXPECT_EQ(hello.greeting.features, uint64_t{LANECALL_CARD_FEATURE_DMA});
+  EXPECT_EQ(hello.greeting.dma, 1024u);
   EXPECT_EQ(hello.greeting.card_bytes, 64u << 20);
   EXPECT_EQ(hello.greeting.channels, 70u);
   EXPECT_STREQ(reinterpret_cast<const char*>(hello.greeting.device), "dut");

@@ -72,10 +72,11 @@ lanecall_card_frame cardPlaced(uint64_t id, const lanecall_places& places) {
   return frame;
 }
 
-lanecall_card_frame cardWelcome() {
+lanecall_card_frame cardWelcome(uint64_t features) {
   lanecall_card_frame frame = cardFrame(LANECALL_CARD_WELCOME, 0);
   frame.greeting.magic = LANECALL_CARD_MAGIC;
   frame.greeting.version = LANECALL_CARD_VERSION;
+  frame.greeting.features = features;
   return frame;
 }
 
@@ -95,6 +96,16 @@ std::optional<CardFrame> CardSession::receive(const Deadline& deadline) {
   if (n != sizeof received.frame) return std::nullopt;
   received.descriptors = takeDescriptors(message);
   return received;
+}
+
+std::optional<std::vector<unsigned char>> CardSession::receivePacket(
+    const Deadline& deadline) {
+  std::vector<unsigned char> bytes(LANECALL_CARD_PACKET_MAX);
+  if (!waitReadable(socket_.get(), deadline)) return std::nullopt;
+  const ssize_t n = recv(socket_.get(), bytes.data(), bytes.size(), MSG_TRUNC);
+  if (n <= 0 || static_cast<size_t>(n) > bytes.size()) return std::nullopt;
+  bytes.resize(static_cast<size_t>(n));
+  return bytes;
 }
 
 uint32_t CardSession::peekType(const Deadline& deadline) {
@@ -185,9 +196,9 @@ std::optional<CardSession> CardServer::accept(const Deadline& deadline) {
   return CardSession(std::move(socket));
 }
 
-CardSession CardServer::session(const Deadline& deadline) {
+CardSession CardServer::session(const Deadline& deadline, uint64_t features) {
   auto session = accept(deadline);
-  if (!session || !session->greet(deadline)) {
+  if (!session || !session->greet(deadline, features)) {
     throw std::runtime_error("the device begins no session");
   }
   return std::move(*session);

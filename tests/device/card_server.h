@@ -30,7 +30,7 @@ struct CardFrame {
 // A frame of the server's: its type, the id, and a word of error.
 lanecall_card_frame cardFrame(uint32_t type, uint64_t id, uint32_t error = 0);
 lanecall_card_frame cardPlaced(uint64_t id, const lanecall_places& places);
-lanecall_card_frame cardWelcome();
+lanecall_card_frame cardWelcome(uint64_t features = 0);
 
 // One session. Waits have a deadline; a deadline passed, or the session's end,
 // is nothing, or false.
@@ -39,11 +39,14 @@ class CardSession {
   explicit CardSession(Descriptor socket) : socket_(std::move(socket)) {}
   // Takes HELLO and maps card memory; then sends WELCOME.
   bool takeHello(const Deadline& deadline);
-  bool greet(const Deadline& deadline) {
-    return takeHello(deadline) && send(cardWelcome());
+  bool greet(const Deadline& deadline, uint64_t features = 0) {
+    return takeHello(deadline) && send(cardWelcome(features));
   }
 
   std::optional<CardFrame> receive(const Deadline& deadline);
+  // A packet of any length, all its bytes; it has no descriptors.
+  std::optional<std::vector<unsigned char>> receivePacket(
+      const Deadline& deadline);
   // The type of the next frame, which stays there; 0 for none.
   uint32_t peekType(const Deadline& deadline);
   bool send(const lanecall_card_frame& frame);
@@ -74,7 +77,7 @@ class CardServer {
   const std::string& card() const { return card_; }  // "unix:/path"
   std::optional<CardSession> accept(const Deadline& deadline);
   // The next session, greeted; throws if there is none.
-  CardSession session(const Deadline& deadline);
+  CardSession session(const Deadline& deadline, uint64_t features = 0);
   void stopListening();
   void listen();
 

@@ -12,6 +12,16 @@ The first line that a client sends says what its connection is for:
     collect TOKEN   read to the end, keep count and checksum under TOKEN
     report TOKEN    wait for that and send "COUNT CHECKSUM\\n"
     release         let every mute connection read again (and discard)
+
+With a card's firmware (firmware.py) also these, about bytes of a region (KEY)
+from OFFSET on, answered with "ERROR MOVED\n":
+
+    dma write KEY OFFSET COUNT      put pattern() there
+    dma read KEY OFFSET COUNT       and what was moved follows
+    dma fill KEY OFFSET COUNT BYTE
+    storm KEY COUNT BYTE            fill the first COUNT bytes again and again;
+                                    "started\n" after the first time, and the
+                                    answer after the first error
 """
 
 import os
@@ -19,6 +29,8 @@ import socket
 import struct
 import threading
 import zlib
+
+import firmware
 
 
 def pattern(start, count):
@@ -31,8 +43,10 @@ def pattern(start, count):
 class Peer:
     """Listens at a Unix socket in folder and at a loopback TCP port."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, card=None):
         path = os.path.join(folder, "peer.sock")
+        self._card = card
+        self._one_move = threading.Lock()  # has card memory for itself
         self._unix = socket.socket(socket.AF_UNIX)
         self._unix.bind(path)
         self._tcp = socket.create_server(("127.0.0.1", 0))
@@ -111,6 +125,29 @@ class Peer:
         with self._changed:
             self._changed.wait_for(lambda: token in self._collected)
             connection.sendall(b"%d %d\n" % self._collected[token])
+
+    def do_dma(self, connection, stream, kind, key, offset, count, byte=b"0"):
+        kind, count = firmware.TYPES[kind], int(count)
+        card = self._card
+        with self._one_move:
+            if kind == firmware.WRITE:
+                card.memory[:count] = pattern(0, count)
+            outcome = card.move(kind, int(key), int(offset), count, int(byte))
+            moved = (card.memory[:outcome.moved] if kind == firmware.READ
+                     else b"")
+        connection.sendall(b"%d %d\n" % (outcome.error, outcome.moved) + moved)
+
+    def do_storm(self, connection, stream, key, count, byte):
+        operation = firmware.FILL, int(key), 0, int(count), int(byte)
+        under_way = [self._card.start(*operation) for _ in range(4)]
+        outcome = self._card.wait(under_way.pop(0))
+        connection.sendall(b"started\n")
+        while not outcome.error:
+            under_way.append(self._card.start(*operation))
+            outcome = self._card.wait(under_way.pop(0))
+        for number in under_way:
+            self._card.wait(number)
+        connection.sendall(b"%d %d\n" % (outcome.error, outcome.moved))
 
 
 class FullListener:

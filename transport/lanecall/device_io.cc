@@ -41,7 +41,20 @@ int DeviceIo::open() {
   if (moderation_.microseconds &&
       ::ioctl(node.get(), LANECALL_IOC_SET_MODERATION, &moderation_) < 0)
     return errno == ENOTTY ? -EOPNOTSUPP : -errno;
-  return adopt(std::move(node));
+  endLending();
+  if (int error = adopt(std::move(node))) return error;
+  lender_ = std::make_shared<NodeLender>(fd(), path_);
+  return 0;
+}
+
+void DeviceIo::endLending() {
+  if (lender_) lender_->end();
+  lender_.reset();
+}
+
+void DeviceIo::close() {
+  endLending();
+  DescriptorIo::close();
 }
 
 int DeviceIo::status() {

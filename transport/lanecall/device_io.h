@@ -6,14 +6,17 @@
 
 #include <lanecall/descriptor_io.h>
 #include <lanecall/driver.h>
+#include <lanecall/lender.h>
 
 #include <cstdint>
+#include <memory>
 
 namespace lanecall {
 
 class DeviceIo : public DescriptorIo {
  public:
   explicit DeviceIo(std::string path) : path_(std::move(path)) {}
+  ~DeviceIo() override { endLending(); }
 
   // Ring sizes in bytes for connections opened from now on, powers of two
   // within the device's bounds; 0 leaves the driver's default. A size that the
@@ -26,6 +29,7 @@ class DeviceIo : public DescriptorIo {
   void setModeration(std::uint32_t bytes, std::uint32_t microseconds);
 
   int open() override;
+  void close() override;
   int status() override;
   ssize_t read(void* data, std::size_t size) override;
   ssize_t write(const void* data, std::size_t size) override;
@@ -37,11 +41,17 @@ class DeviceIo : public DescriptorIo {
   int map(lanecall_mapping* layout);
   int descriptor() const { return fd(); }
 
+  // Of the connection that is open, else null; ends with it.
+  std::shared_ptr<Lender> lender() const { return lender_; }
+
  private:
+  void endLending();
+
   std::string path_;
   std::uint32_t txBytes_ = 0;
   std::uint32_t rxBytes_ = 0;
   lanecall_moderation moderation_{};
+  std::shared_ptr<NodeLender> lender_;
 };
 
 }  // namespace lanecall

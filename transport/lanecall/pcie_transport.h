@@ -53,6 +53,12 @@ class TPcieTransport : public RingTransport {
   // Whether the connection that is open is mapped.
   bool isMapped() const { return rings_ && isOpen() && rings_->isMapped(); }
 
+  // What memory can be lent to until the connection that is open ends; null if
+  // none is, and on a test's device. See memory_region.h.
+  std::shared_ptr<Lender> lender() const {
+    return node_ ? node_->lender() : nullptr;
+  }
+
  private:
   TPcieTransport(std::shared_ptr<DeviceIo> node, Configuration configuration);
 

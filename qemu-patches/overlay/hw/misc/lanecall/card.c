@@ -28,6 +28,7 @@
 
 #define GREETING_MS 5000
 #define FRAMES_PER_TURN 64
+#define FRAMES_FOR_A_BATCH 8 /* as long as so many take */
 #define SEND_BUFFER (256 * KiB) /* some 500 frames; the host may give less */
 #define MOST_DESCRIPTORS 2
 
@@ -59,6 +60,8 @@ static void drop_session(LanecallCard *card, const char *why)
     lanecall_connection_close(&card->connection);
     card->session = LANECALL_SESSION_NONE;
     card->unsent_count = 0;
+    card->moves = false;
+    lanecall_mover_lose(card->mover);
     lanecall_direct_lose(card);
     qemu_bh_schedule(card->lost);
 }
@@ -128,6 +131,27 @@ static void attach_descriptors(struct msghdr *message, Control *control,
 }
 
 /* 0 or an errno value. */
+static int transmit_message(LanecallCard *card,
+                            const struct lanecall_card_frame *frame,
+                            const struct msghdr *message)
+{
+    ssize_t n;
+    int error;
+
+    do {
+        n = sendmsg(card->connection.fd, message,
+                    MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    error = n < 0 ? errno : 0;
+    trace_lanecall_card_sent(card->engine->name, le32_to_cpu(frame->type),
+                             le64_to_cpu(frame->channel), error);
+    /*
+     * A server that has gone is met when what it had said before has been read
+     * to its end.
+     */
+    return error == EPIPE || error == ECONNRESET ? 0 : error;
+}
+
 static int transmit(LanecallCard *card,
                     const struct lanecall_card_frame *frame, const int *fds,
                     unsigned count)
@@ -141,24 +165,11 @@ static int transmit(LanecallCard *card,
         .msg_iov = &iov,
         .msg_iovlen = 1,
     };
-    ssize_t n;
-    int error;
 
     if (count) {
         attach_descriptors(&message, &control, fds, count);
     }
-    do {
-        n = sendmsg(card->connection.fd, &message,
-                    MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    error = n < 0 ? errno : 0;
-    trace_lanecall_card_sent(card->engine->name, le32_to_cpu(frame->type),
-                             le64_to_cpu(frame->channel), error);
-    /*
-     * A server that has gone is met when what it had said before has been read
-     * to its end.
-     */
-    return error == EPIPE || error == ECONNRESET ? 0 : error;
+    return transmit_message(card, frame, &message);
 }
 
 static void queue_unsent(LanecallCard *card,
@@ -183,6 +194,29 @@ void lanecall_card_send(LanecallCard *card,
     } else if (error) {
         drop_session_for(card, error);
     }
+}
+
+bool lanecall_card_send_done(LanecallCard *card,
+                             const struct lanecall_dma_done *done,
+                             unsigned count)
+{
+    struct lanecall_card_frame frame = {
+        .type = cpu_to_le32(LANECALL_CARD_DONE),
+        .batch.operations = cpu_to_le32(count),
+    };
+    struct iovec iov[] = {
+        { .iov_base = &frame, .iov_len = sizeof(frame) },
+        { .iov_base = (void *)done, .iov_len = count * sizeof(*done) },
+    };
+    struct msghdr message = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
+    int error = transmit_message(card, &frame, &message);
+
+    if (error == EAGAIN) {
+        lanecall_connection_watch(&card->connection, on_readable, on_writable);
+    } else if (error) {
+        drop_session_for(card, error);
+    }
+    return !error;
 }
 
 /* How many frames the socket took; may drop the session. */
@@ -214,7 +248,8 @@ static void on_writable(void *opaque)
     card->unsent_count -= n;
     memmove(card->unsent, &card->unsent[n],
             card->unsent_count * sizeof(card->unsent[0]));
-    if (!card->unsent_count && card->session != LANECALL_SESSION_NONE) {
+    if (!card->unsent_count && lanecall_batch_tell(card->mover) &&
+        card->session != LANECALL_SESSION_NONE) {
         lanecall_connection_watch(&card->connection, on_readable, NULL);
     }
     lanecall_leave(card->engine, entered);
@@ -244,8 +279,10 @@ static void greet(LanecallCard *card)
         .greeting = {
             .magic = cpu_to_le32(LANECALL_CARD_MAGIC),
             .version = cpu_to_le32(LANECALL_CARD_VERSION),
+            .features = cpu_to_le64(LANECALL_CARD_FEATURE_DMA),
             .card_bytes = cpu_to_le64(engine->card_bytes),
             .channels = cpu_to_le32(engine->channels),
+            .dma = cpu_to_le32(LANECALL_OPERATIONS),
         },
     };
     int fd = lanecall_card_memory_fd(engine);
@@ -309,7 +346,7 @@ static const char *check_welcome(const struct lanecall_card_frame *frame)
     if (le32_to_cpu(greeting->version) >> 16 != LANECALL_CARD_VERSION_MAJOR) {
         return "speaks another version of the card protocol than 1";
     }
-    if (greeting->features) {
+    if (le64_to_cpu(greeting->features) & ~LANECALL_CARD_FEATURE_DMA) {
         return "asks for features that were not offered";
     }
     return NULL;
@@ -323,6 +360,7 @@ static const char *welcome(LanecallCard *card,
     if (!wrong) {
         timer_del(card->greeting);
         card->session = LANECALL_SESSION_LIVE;
+        card->moves = frame->greeting.features;
         trace_lanecall_card_live(card->engine->name);
         lanecall_direct_offer_waiting(card);
     }
@@ -335,10 +373,13 @@ static const char *welcome(LanecallCard *card,
  * One packet: its bytes, 0 at the end, or -errno. Descriptors never arrive,
  * since there is no room for them.
  */
-static ssize_t receive(LanecallCard *card, struct lanecall_card_frame *frame,
-                       int *flags)
+static ssize_t receive(LanecallCard *card, int *flags)
 {
-    struct iovec iov = { .iov_base = frame, .iov_len = sizeof(*frame) };
+    LanecallPacket *packet = card->packet;
+    struct iovec iov = {
+        .iov_base = packet->bytes,
+        .iov_len = sizeof(packet->bytes),
+    };
     struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
     ssize_t n;
 
@@ -350,27 +391,62 @@ static ssize_t receive(LanecallCard *card, struct lanecall_card_frame *frame,
     return n < 0 ? -errno : n;
 }
 
-static const char *check_packet(ssize_t n, int flags)
+static bool is_batch(const LanecallCard *card, ssize_t n)
+{
+    return card->moves && n >= sizeof(struct lanecall_card_frame) &&
+           le32_to_cpu(card->packet->frame.type) == LANECALL_CARD_DMA;
+}
+
+static const char *check_packet(const LanecallCard *card, ssize_t n, int flags)
 {
     if (flags & MSG_CTRUNC) {
         return "sent descriptors";
     }
-    if (n != sizeof(struct lanecall_card_frame) || (flags & MSG_TRUNC)) {
+    if (flags & MSG_TRUNC) {
+        return "sent a packet of more than 64 KiB";
+    }
+    if (n != sizeof(struct lanecall_card_frame) && !is_batch(card, n)) {
         return "sent a packet that is not a frame of 64 bytes";
     }
     return NULL;
 }
 
-/* Is there more to be received? */
-static bool receive_one(LanecallCard *card)
+static const char *take_batch(LanecallCard *card, size_t bytes)
 {
-    struct lanecall_card_frame frame;
+    LanecallPacket *packet = card->packet;
+    const char *wrong = lanecall_batch_take(card->mover, packet, bytes);
+
+    if (packet->users) {
+        card->packet = lanecall_packet_new(card->mover);
+    }
+    return wrong;
+}
+
+static const char *take_packet(LanecallCard *card, size_t bytes)
+{
+    const struct lanecall_card_frame *frame = &card->packet->frame;
+
+    trace_lanecall_card_received(card->engine->name, le32_to_cpu(frame->type),
+                                 le64_to_cpu(frame->channel));
+    if (card->session != LANECALL_SESSION_LIVE) {
+        return welcome(card, frame);
+    }
+    if (is_batch(card, bytes)) {
+        return take_batch(card, bytes);
+    }
+    return lanecall_direct_frame(card, frame);
+}
+
+/* How much of a turn it took; 0: there is no more to be received. */
+static unsigned receive_one(LanecallCard *card)
+{
     const char *wrong;
+    unsigned frames;
     int flags;
-    ssize_t n = receive(card, &frame, &flags);
+    ssize_t n = receive(card, &flags);
 
     if (n == -EAGAIN) {
-        return false;
+        return 0;
     }
     if (n <= 0) {
         if (n) {
@@ -378,20 +454,17 @@ static bool receive_one(LanecallCard *card)
         } else {
             drop_session(card, NULL);
         }
-        return false;
+        return 0;
     }
-    wrong = check_packet(n, flags);
+    frames = is_batch(card, n) ? FRAMES_FOR_A_BATCH : 1;
+    wrong = check_packet(card, n, flags);
     if (!wrong) {
-        trace_lanecall_card_received(card->engine->name,
-                                     le32_to_cpu(frame.type),
-                                     le64_to_cpu(frame.channel));
-        wrong = card->session == LANECALL_SESSION_LIVE
-            ? lanecall_direct_frame(card, &frame) : welcome(card, &frame);
+        wrong = take_packet(card, n);
     }
     if (wrong) {
         drop_session(card, wrong);
     }
-    return card->session != LANECALL_SESSION_NONE;
+    return card->session == LANECALL_SESSION_NONE ? 0 : frames;
 }
 
 static void on_readable(void *opaque)
@@ -399,11 +472,13 @@ static void on_readable(void *opaque)
     LanecallCard *card = opaque;
     LanecallEngine *engine = card->engine;
     bool entered = lanecall_enter(engine);
-    unsigned n = 0;
+    unsigned left = FRAMES_PER_TURN;
+    unsigned frames;
 
-    while (n < FRAMES_PER_TURN && receive_one(card)) {
-        n++;
-    }
+    do {
+        frames = receive_one(card);
+        left -= MIN(left, frames);
+    } while (frames && left);
     lanecall_leave(engine, entered);
 }
 
@@ -435,6 +510,8 @@ LanecallCard *lanecall_card_new(LanecallEngine *engine, Error **errp)
         g_free(card);
         return NULL;
     }
+    card->mover = lanecall_mover_new(engine);
+    card->packet = lanecall_packet_new(card->mover);
     card->greeting = timer_new_ms(QEMU_CLOCK_REALTIME, on_greeting_timeout,
                                   card);
     card->lost = qemu_bh_new_guarded(on_lost, card,
@@ -452,6 +529,8 @@ void lanecall_card_free(LanecallCard *card)
     qemu_bh_delete(card->lost);
     qemu_bh_delete(card->clear);
     lanecall_bells_destroy(card);
+    lanecall_packet_free(card->mover, card->packet);
+    lanecall_mover_free(card->mover);
     lanecall_server_free(card->server);
     g_free(card->unsent);
     g_free(card);

@@ -59,6 +59,11 @@ int lanecall_card_memory_fd(LanecallEngine *engine)
     return memory_region_get_fd(&engine->card_memory);
 }
 
+uint8_t *lanecall_card_pointer(LanecallEngine *engine)
+{
+    return memory_region_get_ram_ptr(&engine->card_memory);
+}
+
 static bool overlap(const LanecallPlace *a, const LanecallPlace *b)
 {
     return lanecall_card_overlap(a->offset, a->bytes, b->offset, b->bytes);
@@ -123,7 +128,7 @@ const LanecallPlace *lanecall_card_in_use(const LanecallEngine *engine,
 bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places,
                          uint64_t *cleared)
 {
-    uint8_t *memory = memory_region_get_ram_ptr(&engine->card_memory);
+    uint8_t *memory = lanecall_card_pointer(engine);
     uint64_t left = CLEARED_PER_TURN;
     uint64_t from = *cleared; /* counted from the begin of places[i] */
     unsigned i;

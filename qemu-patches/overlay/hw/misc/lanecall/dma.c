@@ -85,6 +85,47 @@ bool lanecall_dma_map(PCIDevice *pdev, LanecallExtents *extents,
     return true;
 }
 
+void *lanecall_dma_map_piece(PCIDevice *pdev, uint64_t address, uint64_t *len,
+                             bool write)
+{
+    MemoryRegion *region;
+    void *piece;
+
+    if (!is_valid_range(address, *len)) {
+        return NULL;
+    }
+    piece = translate(pdev, address, len, write, &region);
+    if (piece) {
+        memory_region_ref(region);
+    }
+    return piece;
+}
+
+/* Gives the reference back, and tells of pages that changed. */
+void lanecall_dma_unmap_piece(PCIDevice *pdev, void *piece, uint64_t len,
+                              uint64_t wrote)
+{
+    dma_memory_unmap(pci_get_address_space(pdev), piece, len,
+                     wrote ? DMA_DIRECTION_FROM_DEVICE
+                           : DMA_DIRECTION_TO_DEVICE, wrote);
+}
+
+bool lanecall_dma_put32(PCIDevice *pdev, uint64_t address, uint32_t value)
+{
+    uint64_t len = sizeof(value);
+    void *word = lanecall_dma_map_piece(pdev, address, &len, true);
+    bool whole = word && len == sizeof(value);
+
+    if (whole) {
+        lanecall_wmb(); /* after all it announces; pairs with the driver's */
+        lanecall_put32(word, value);
+    }
+    if (word) {
+        lanecall_dma_unmap_piece(pdev, word, len, whole ? len : 0);
+    }
+    return whole;
+}
+
 void lanecall_dma_unmap(PCIDevice *pdev, LanecallExtents *extents,
                         size_t moved)
 {
@@ -93,13 +134,9 @@ void lanecall_dma_unmap(PCIDevice *pdev, LanecallExtents *extents,
     for (i = 0; i < extents->count; i++) {
         struct iovec *iov = &extents->iov[i];
         size_t n = MIN(moved, iov->iov_len);
-        bool wrote = extents->write && n;
 
-        /* Gives the reference back, and tells of pages that changed. */
-        dma_memory_unmap(pci_get_address_space(pdev), iov->iov_base,
-                         iov->iov_len,
-                         wrote ? DMA_DIRECTION_FROM_DEVICE
-                               : DMA_DIRECTION_TO_DEVICE, n);
+        lanecall_dma_unmap_piece(pdev, iov->iov_base, iov->iov_len,
+                                 extents->write ? n : 0);
         moved -= n;
     }
     extents->count = 0;

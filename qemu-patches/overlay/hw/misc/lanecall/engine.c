@@ -47,6 +47,14 @@ static void free_servers(LanecallEngine *engine)
     engine->server = NULL;
 }
 
+static void free_regions(LanecallEngine *engine)
+{
+    if (engine->regions) {
+        lanecall_regions_free(engine->regions);
+        engine->regions = NULL;
+    }
+}
+
 static void free_channels(LanecallEngine *engine)
 {
     unsigned i;
@@ -59,6 +67,7 @@ static void free_channels(LanecallEngine *engine)
     engine->any_pending = false;
     engine->free_due = false;
     free_servers(engine);
+    free_regions(engine);
     g_free(engine->name);
     engine->name = NULL;
 }
@@ -160,6 +169,13 @@ void lanecall_engine_reset(LanecallEngine *engine)
     memset(engine->accepted, 0, sizeof(engine->accepted));
     engine->control = 0;
     engine->status = 0;
+    if (engine->card) {
+        lanecall_mover_reset(engine->card->mover);
+        lanecall_regions_reset(engine->regions);
+        if (lanecall_mover_busy(engine->card->mover)) {
+            engine->status = LANECALL_STATUS_RESETTING;
+        }
+    }
     engine->generation++;
     trace_lanecall_reset(engine->name, engine->generation);
 }
@@ -199,7 +215,7 @@ static bool check_properties(LanecallEngine *engine, Error **errp)
     if (!engine->vectors) {
         engine->vectors = MIN(engine->channels + 1, 65);
     }
-    return true;
+    return lanecall_regions_check(engine, errp);
 }
 
 static bool block_migration(LanecallEngine *engine, Error **errp)
@@ -252,6 +268,7 @@ static bool init_servers(LanecallEngine *engine, Error **errp)
             free_servers(engine);
             return false;
         }
+        engine->regions = lanecall_regions_new(engine);
     }
     return true;
 }
@@ -299,6 +316,7 @@ fail_migration:
     unblock_migration(engine);
 fail_servers:
     free_servers(engine);
+    free_regions(engine);
     return false;
 }
 

@@ -19,6 +19,12 @@
  *   bells.c       its eventfds
  *   card_memory.c BAR 4, and whose is what in it
  *
+ * and for bulk data, which the card's server has moved by reference:
+ *
+ *   regions.c     guest memory that the driver has lent
+ *   batch.c       DMA and DONE packets, and the operations in them
+ *   mover.c       moves their bytes, outside the big lock
+ *
  * Re-entrancy: raising an interrupt writes to an address of the guest's choice.
  * That can come back to this device as a register access, a reset, even as its
  * removal. So interrupts are only noted while code is at work and raised by
@@ -38,6 +44,7 @@
 
 #include "lanecall.h"
 #include "lanecall/card.h"
+#include "lanecall/region.h"
 #include "lanecall/ring.h"
 
 /* ---- engine.c ---------------------------------------------------------- */
@@ -154,6 +161,21 @@ bool lanecall_dma_usable(PCIDevice *pdev, uint64_t address, uint64_t len,
 
 bool lanecall_dma_read(PCIDevice *pdev, uint64_t address, void *buffer,
                        uint64_t len);
+
+/*
+ * One piece from @address on, and in @len how far it reaches, at most as far as
+ * it did. NULL if it is not memory. For as long as the caller likes, until the
+ * other.
+ */
+void *lanecall_dma_map_piece(PCIDevice *pdev, uint64_t address, uint64_t *len,
+                             bool write);
+
+/* @wrote: how many bytes from the start. */
+void lanecall_dma_unmap_piece(PCIDevice *pdev, void *piece, uint64_t len,
+                              uint64_t wrote);
+
+/* An aligned word, stored after everything before. False: it is not memory. */
+bool lanecall_dma_put32(PCIDevice *pdev, uint64_t address, uint32_t value);
 
 /* ---- Card memory and direct.c's part of a channel ------------------------ */
 
@@ -306,6 +328,7 @@ typedef enum LanecallSession {
 
 struct LanecallCard {
     LanecallEngine *engine;
+    LanecallMover *mover;
     LanecallServer *server;
     LanecallConnection connection;
     LanecallSession session;
@@ -313,8 +336,10 @@ struct LanecallCard {
     QEMUBH *lost; /* tells channels of a session's end */
     QEMUBH *clear; /* clears places, some at a time */
     unsigned clear_next; /* the channel whose turn it is */
+    bool moves; /* the server may have bytes moved in this session */
     uint64_t first_id; /* of this session */
     uint64_t next_id;
+    LanecallPacket *packet; /* to be received into */
     struct lanecall_card_frame *unsent; /* the queue behind the socket's */
     unsigned unsent_count;
     int epoll; /* of running channels' interrupt eventfds */
@@ -340,6 +365,11 @@ void lanecall_card_send(LanecallCard *card,
 int lanecall_card_offer(LanecallCard *card,
                         const struct lanecall_card_frame *frame,
                         const int fds[2]);
+
+/* DONE: @count of what the mover has done. False: try again when told to. */
+bool lanecall_card_send_done(LanecallCard *card,
+                             const struct lanecall_dma_done *done,
+                             unsigned count);
 
 /* ---- direct.c ------------------------------------------------------------ */
 
@@ -398,6 +428,7 @@ bool lanecall_bells_ring(LanecallCard *card, const LanecallDirect *direct);
 /* The memory file, and BAR 4. */
 bool lanecall_card_memory_init(LanecallEngine *engine, Error **errp);
 int lanecall_card_memory_fd(LanecallEngine *engine);
+uint8_t *lanecall_card_pointer(LanecallEngine *engine);
 
 /* All these are about LANECALL_PLACES places. */
 
@@ -415,5 +446,166 @@ const LanecallPlace *lanecall_card_in_use(const LanecallEngine *engine,
  */
 bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places,
                          uint64_t *cleared);
+
+/* ---- regions.c ----------------------------------------------------------- */
+
+#define LANECALL_REGION_EXTENTS_MAX (16u << 20)
+
+/* The properties. */
+bool lanecall_regions_check(const LanecallEngine *engine, Error **errp);
+
+LanecallRegions *lanecall_regions_new(LanecallEngine *engine);
+void lanecall_regions_free(LanecallRegions *regions);
+
+/* Forgets them all; after the mover's reset. */
+void lanecall_regions_reset(LanecallRegions *regions);
+
+uint32_t lanecall_regions_read(const LanecallRegions *regions, hwaddr offset);
+
+/* To be called between lanecall_enter() and lanecall_leave(). */
+void lanecall_regions_write(LanecallRegions *regions, hwaddr offset,
+                            uint32_t value);
+
+/* The active region with that key, or NULL. */
+LanecallRegion *lanecall_region_find(LanecallRegions *regions, uint64_t key);
+
+uint64_t lanecall_region_bytes(const LanecallRegion *region);
+
+/* @access: one of LANECALL_REGION_MAY_*. */
+bool lanecall_region_allows(const LanecallRegion *region, uint32_t access);
+
+/*
+ * The bus address of @offset, which is in the region, and in @bytes how far
+ * they go on behind it, at most as far as they did.
+ */
+uint64_t lanecall_region_address(const LanecallRegion *region, uint64_t offset,
+                                 uint64_t *bytes);
+
+/* A removed region is the driver's again when all holds are released. */
+void lanecall_region_hold(LanecallRegion *region);
+void lanecall_region_release(LanecallRegions *regions, LanecallRegion *region);
+
+/* ---- batch.c ------------------------------------------------------------- */
+
+/* How many operations a server may have under way. */
+#define LANECALL_OPERATIONS 1024
+
+/* With those of lost sessions that are in flight. */
+#define LANECALL_OPERATIONS_MAX \
+    (LANECALL_OPERATIONS + LANECALL_SLICES * LANECALL_MAX_EXTENTS)
+
+/* What was received at once. The extents of its operations stay in it. */
+struct LanecallPacket {
+    QSLIST_ENTRY(LanecallPacket) next; /* that is spare */
+    unsigned users; /* operations that are not done */
+    union {
+        struct lanecall_card_frame frame;
+        uint8_t bytes[LANECALL_CARD_PACKET_MAX];
+    };
+};
+
+typedef struct LanecallOperation {
+    QTAILQ_ENTRY(LanecallOperation) next; /* of those queued, or unused */
+    bool queued; /* not all of it is in flight, or has been */
+    bool lost; /* with its session: nobody is to be told */
+    LanecallPacket *packet;
+    LanecallRegion *region; /* NULL: there is none any more */
+    uint64_t id;
+    uint32_t type; /* LANECALL_DMA_* */
+    uint32_t error;
+    const struct lanecall_dma_extent *extent; /* the next in line */
+    uint32_t extents; /* how many are left, it included */
+    uint64_t begun; /* bytes of it that are in flight, or have been */
+    uint64_t moved;
+    unsigned in_flight; /* pieces */
+} LanecallOperation;
+
+typedef QTAILQ_HEAD(, LanecallOperation) LanecallOperations;
+
+LanecallPacket *lanecall_packet_new(LanecallMover *mover);
+void lanecall_packet_free(LanecallMover *mover, LanecallPacket *packet);
+
+/*
+ * A DMA packet of @bytes; its frame is there. What is wrong with it, or NULL:
+ * then it belongs to its operations if users is not 0.
+ */
+const char *lanecall_batch_take(LanecallMover *mover, LanecallPacket *packet,
+                                size_t bytes);
+
+/* There is nothing more to be put into flight. Done once all has landed. */
+void lanecall_operation_end(LanecallMover *mover, LanecallOperation *op,
+                            uint32_t error);
+
+/* A piece of it has landed, with all these bytes or less. */
+void lanecall_operation_landed(LanecallMover *mover, LanecallOperation *op,
+                               uint64_t bytes);
+
+/* Tells the server what is done. False: some of it has to wait. */
+bool lanecall_batch_tell(LanecallMover *mover);
+
+/* ---- mover.c ------------------------------------------------------------- */
+
+typedef struct LanecallPiece {
+    LanecallOperation *op;
+    void *guest;
+    uint8_t *card;
+    uint64_t bytes;
+    uint32_t type;
+    uint8_t fill;
+} LanecallPiece;
+
+/* What is mapped, copied and unmapped in one go. */
+typedef struct LanecallSlice {
+    LanecallPiece piece[LANECALL_MAX_EXTENTS];
+    unsigned count;
+    uint64_t bytes;
+    uint64_t moved; /* of them; the worker's until it is copied */
+} LanecallSlice;
+
+#define LANECALL_SLICES 4
+
+struct LanecallMover {
+    LanecallEngine *engine; /* NULL: it has gone */
+    PCIDevice *pdev;
+    QEMUBH *turn;
+
+    LanecallOperation *operation; /* all there are */
+    LanecallOperations unused;
+    LanecallOperations queue;
+    unsigned outstanding; /* of this session, not told yet */
+    struct lanecall_dma_done *done; /* to be told */
+    unsigned done_count;
+    QSLIST_HEAD(, LanecallPacket) spare;
+    unsigned spare_count;
+
+    /*
+     * Slices number filled - 1 and below have been filled, copied - 1 and below
+     * copied, retired - 1 and below unmapped. The worker writes only copied.
+     */
+    LanecallSlice slice[LANECALL_SLICES];
+    unsigned filled;
+    unsigned copied;
+    unsigned retired;
+    bool working; /* the worker has not come home */
+    bool stop; /* asks it to copy no more */
+};
+
+LanecallMover *lanecall_mover_new(LanecallEngine *engine);
+void lanecall_mover_free(LanecallMover *mover);
+
+/* There is something to do; it will be done soon. */
+void lanecall_mover_wake(LanecallMover *mover);
+
+/* Begins no more access to that region: what is queued is REVOKED. */
+void lanecall_mover_revoke(LanecallMover *mover, const LanecallRegion *region);
+
+/* There are no regions any more. */
+void lanecall_mover_reset(LanecallMover *mover);
+
+/* May memory still be touched? */
+bool lanecall_mover_busy(const LanecallMover *mover);
+
+/* The session is over: drops everything. */
+void lanecall_mover_lose(LanecallMover *mover);
 
 #endif

@@ -6,12 +6,13 @@
  * and, on an express bus, the capabilities of a PCIe endpoint. Each of its
  * channels carries one byte stream: between two rings in guest memory and one
  * connection to a server of the host (rpc=), or between rings in card memory,
- * BAR 4, that a server of the host maps itself (card=). docs/device.md of the
- * Lanecall project specifies it.
+ * BAR 4, that a server of the host maps itself (card=). That server can also
+ * have bytes moved between card memory and memory that the guest has lent.
+ * docs/device.md of the Lanecall project specifies it.
  *
- * Everything here runs under the big lock and nothing blocks. The structure is
- * part of the device, so it stays valid for as long as the device's memory
- * regions are referenced.
+ * Everything here runs under the big lock, but for the copying of bulk data,
+ * and nothing blocks. The structure is part of the device, so it stays valid
+ * for as long as the device's memory regions are referenced.
  */
 #ifndef HW_MISC_LANECALL_H
 #define HW_MISC_LANECALL_H
@@ -24,6 +25,10 @@
 typedef struct LanecallChannel LanecallChannel;
 typedef struct LanecallServer LanecallServer;
 typedef struct LanecallCard LanecallCard;
+typedef struct LanecallRegion LanecallRegion;
+typedef struct LanecallRegions LanecallRegions;
+typedef struct LanecallPacket LanecallPacket;
+typedef struct LanecallMover LanecallMover;
 
 /* Bounds what others can have written to the log: messages in this second. */
 typedef struct LanecallLog {
@@ -36,6 +41,8 @@ typedef struct LanecallEngine {
     char *rpc;
     char *card_uri;
     uint64_t card_bytes;
+    uint32_t region_slots;
+    uint32_t region_extents;
     uint32_t channels;
     uint32_t vectors; /* 0: one per channel and one for edu, at most 65 */
 
@@ -43,6 +50,7 @@ typedef struct LanecallEngine {
     char *name; /* of the device, for traces and logs */
     LanecallServer *server; /* NULL without rpc */
     LanecallCard *card; /* NULL without card */
+    LanecallRegions *regions; /* NULL without card */
     LanecallChannel *channel; /* an array of `channels`; NULL if unrealized */
     MemoryRegion bar;
     MemoryRegion card_memory; /* with card only */

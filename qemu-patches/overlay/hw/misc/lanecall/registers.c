@@ -42,7 +42,8 @@ static void set_high(uint64_t *word, uint32_t value)
 static uint32_t offered(const LanecallEngine *engine)
 {
     return LANECALL_FEATURE_MODERATION |
-           (engine->card ? LANECALL_FEATURE_CARD_RINGS : 0);
+           (engine->card ? LANECALL_FEATURE_CARD_RINGS |
+                           LANECALL_FEATURE_REGIONS : 0);
 }
 
 static uint32_t device_read(const LanecallEngine *engine, hwaddr offset)
@@ -83,7 +84,8 @@ static uint32_t device_read(const LanecallEngine *engine, hwaddr offset)
     case LANECALL_REG_GUEST_ERRORS:
         return engine->guest_errors;
     default: /* the high word of FEATURES too */
-        return 0;
+        return engine->regions ? lanecall_regions_read(engine->regions, offset)
+                               : 0;
     }
 }
 
@@ -91,6 +93,9 @@ static void write_control(LanecallEngine *engine, uint32_t value)
 {
     if (!(value & LANECALL_CONTROL_ENABLE)) {
         lanecall_engine_reset(engine);
+        return;
+    }
+    if (engine->status & LANECALL_STATUS_RESETTING) {
         return;
     }
     engine->control = LANECALL_CONTROL_ENABLE;
@@ -113,6 +118,10 @@ static void device_write(LanecallEngine *engine, hwaddr offset, uint32_t value)
     case LANECALL_REG_CONTROL:
         write_control(engine, value);
         break;
+    default:
+        if (engine->regions) {
+            lanecall_regions_write(engine->regions, offset, value);
+        }
     }
 }
 

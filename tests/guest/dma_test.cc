@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a card reads and writes in lent memory: the right bytes and no others,
+// at the right time, and nothing once the memory is the program's again. Orders
+// to the card's firmware (firmware.py) go through another device, so that they
+// are answered whatever happens to this one.
+#include <lanecall/region.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+
+#include "lending.h"
+
+namespace lanecall::guest_tests {
+namespace {
+
+struct Moved {
+  int error = -1;  // LANECALL_ERR_*
+  std::size_t count = 0;
+  std::string bytes;  // what was read
+};
+
+Moved parse(const std::string& answer) {
+  Moved moved;
+  const std::size_t end = answer.find('\n');
+  EXPECT_NE(end, std::string::npos) << "no answer";
+  char* next = nullptr;
+  moved.error = static_cast<int>(std::strtol(answer.c_str(), &next, 10));
+  moved.count = std::strtoul(next, nullptr, 10);
+  moved.bytes = answer.substr(end + 1);
+  return moved;
+}
+
+Moved order(const std::string& text) {
+  Fd fd = open_with("dma " + text, kTcpPeer);
+  return parse(read_to_end(fd.get()));
+}
+
+std::string span(std::uint64_t key, std::size_t offset, std::size_t count) {
+  return std::to_string(key) + " " + std::to_string(offset) + " " +
+         std::to_string(count);
+}
+
+// Puts pattern(0, count) there.
+Moved card_writes(std::uint64_t key, std::size_t offset, std::size_t count) {
+  return order("write " + span(key, offset, count));
+}
+
+Moved card_reads(std::uint64_t key, std::size_t offset, std::size_t count) {
+  return order("read " + span(key, offset, count));
+}
+
+// Memory that is lent, and synchronised around what the card does with it.
+class Lent {
+ public:
+  Lent(const std::uint8_t* data, std::size_t bytes,
+       std::uint32_t access = kBoth)
+      : fd(open_channel()), region(lend(fd.get(), data, bytes, access)) {}
+
+  void writtenHere() const { sync(LANECALL_SYNC_FOR_DEVICE); }
+  void readHere() const { sync(LANECALL_SYNC_FOR_CPU); }
+
+  Fd fd;
+  lanecall_region_registration region;
+
+ private:
+  void sync(std::uint32_t direction) const {
+    EXPECT_EQ(sync_region(fd.get(), region.region, direction, 0, region.bytes),
+              0);
+  }
+};
+
+class Dma : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!is_booted_with("lanecall_test.dma"))
+      GTEST_SKIP() << "the card has no firmware that moves bytes";
+    ASSERT_TRUE(device_takes_regions());
+  }
+  void TearDown() override {
+    if (IsSkipped()) return;
+    EXPECT_EQ(regions_in_use(), 0);
+  }
+};
+
+void expect_only(const Memory& memory, std::size_t start, std::size_t count,
+                 const std::string& wanted) {
+  EXPECT_TRUE(memory.get(start, count) == wanted);
+  EXPECT_EQ(memory.get(0, start), std::string(start, '\1'));
+  const std::size_t rest = memory.bytes() - start - count;
+  EXPECT_EQ(memory.get(start + count, rest), std::string(rest, '\1'));
+}
+
+// ---- The right bytes
+// -----------------------------------------------------------
+
+TEST_F(Dma, WritesLandInTheRegionAndNowhereElse) {
+  const std::size_t size = 5 * kPage;
+  for (std::size_t start : {0UL, 1UL, 4095UL, 4096UL, 6000UL}) {
+    for (std::size_t bytes : {1UL, 4096UL, 10000UL}) {
+      std::vector<Memory> both = interleaved(size);
+      for (Memory& each : both) std::fill_n(each.data(), size, 1);
+      Lent lent(both[0].data() + start, bytes);
+      lent.writtenHere();
+      Moved moved = card_writes(lent.region.key, 0, bytes);
+      EXPECT_EQ(moved.error, 0);
+      EXPECT_EQ(moved.count, bytes);
+      lent.readHere();
+      expect_only(both[0], start, bytes, pattern(0, bytes));
+      expect_only(both[1], 0, 0, "");
+    }
+  }
+}
+
+TEST_F(Dma, WritesLandAtTheirOffset) {
+  std::vector<Memory> both = interleaved(8 * kPage);
+  std::fill_n(both[0].data(), both[0].bytes(), 1);
+  Lent lent(both[0].data() + 100, 7 * kPage);
+  lent.writtenHere();
+  EXPECT_EQ(card_writes(lent.region.key, 4000, 9000).error, 0);
+  lent.readHere();
+  expect_only(both[0], 4100, 9000, pattern(0, 9000));
+}
+
+TEST_F(Dma, ReadsSeeWhatTheProgramWroteLast) {
+  std::vector<Memory> both = interleaved(8 * kPage);
+  Lent lent(both[0].data() + 3, 7 * kPage, kReadable);
+  for (int round = 0; round < 3; round++) {
+    const std::string text = random_bytes(7 * kPage, 100 + round);
+    both[0].put(3, text);
+    lent.writtenHere();
+    EXPECT_TRUE(card_reads(lent.region.key, 0, text.size()).bytes == text);
+    EXPECT_TRUE(card_reads(lent.region.key, 5000, 1234).bytes ==
+                text.substr(5000, 1234));
+  }
+}
+
+// Pages that are nobody's own yet when they are lent.
+TEST_F(Dma, ReadsSeeMemoryThatWasNeverTouchedBefore) {
+  Memory memory(6 * kPage);
+  Memory zeroes(6 * kPage);
+  for (std::size_t at = 0; at < zeroes.bytes(); at += kPage)
+    EXPECT_EQ(zeroes.data()[at], 0);  // touched, for reading
+  for (const Memory* each : {&memory, &zeroes}) {
+    Lent lent(each->data(), each->bytes(), kReadable);
+    const std::string text = random_bytes(each->bytes(), 5);
+    each->put(0, text);
+    lent.writtenHere();
+    EXPECT_TRUE(card_reads(lent.region.key, 0, text.size()).bytes == text);
+  }
+}
+
+TEST_F(Dma, MegabytesOfScatteredPages) {
+  const std::size_t size = 8 << 20;
+  std::vector<Memory> both = interleaved(size);
+  Lent lent(both[0].data(), size);
+  EXPECT_EQ(card_writes(lent.region.key, 0, size).count, size);
+  lent.readHere();
+  EXPECT_TRUE(both[0].get(0, size) == pattern(0, size));
+  const std::string text = random_bytes(size, 9);
+  both[0].put(0, text);
+  lent.writtenHere();
+  EXPECT_TRUE(card_reads(lent.region.key, 0, size).bytes == text);
+}
+
+TEST_F(Dma, SharedMemoryIsWrittenForAll) {
+  Fd file(::memfd_create("region", MFD_CLOEXEC));
+  ASSERT_EQ(::ftruncate(file.get(), 4 * kPage), 0);
+  std::string text(4 * kPage, '\0');
+  {
+    Memory memory(4 * kPage, file.get(), MAP_SHARED);
+    Lent lent(memory.data(), memory.bytes());
+    EXPECT_EQ(card_writes(lent.region.key, 0, 4 * kPage).error, 0);
+    lent.readHere();
+  }
+  EXPECT_EQ(::pread(file.get(), text.data(), text.size(), 0),
+            static_cast<ssize_t>(text.size()));
+  EXPECT_TRUE(text == pattern(0, text.size()));
+}
+
+TEST_F(Dma, TheParentsMemoryStaysLentAfterFork) {
+  Memory memory(4 * kPage);
+  memory.put(0, std::string(memory.bytes(), 'a'));
+  Lent lent(memory.data(), memory.bytes());
+  pid_t child = ::fork();
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  const std::string text = random_bytes(memory.bytes(), 6);
+  memory.put(0, text);
+  lent.writtenHere();
+  EXPECT_TRUE(card_reads(lent.region.key, 0, text.size()).bytes == text);
+  EXPECT_EQ(card_writes(lent.region.key, 0, text.size()).error, 0);
+  lent.readHere();
+  EXPECT_TRUE(memory.get(0, text.size()) == pattern(0, text.size()));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+}
+
+// ---- What is refused
+// ------------------------------------------------------------
+
+TEST_F(Dma, OnlyWhatWasAllowedAndOnlyInside) {
+  Memory memory(2 * kPage);
+  memory.put(0, std::string(memory.bytes(), '\1'));
+  Lent readable(memory.data(), kPage, kReadable);
+  Lent writable(memory.data() + kPage, kPage, kWritable);
+  EXPECT_EQ(card_writes(readable.region.key, 0, 1).error, LANECALL_ERR_ACCESS);
+  EXPECT_EQ(card_reads(writable.region.key, 0, 1).error, LANECALL_ERR_ACCESS);
+  EXPECT_EQ(card_reads(readable.region.key + 1, 0, 1).error,
+            LANECALL_ERR_ACCESS);
+  for (auto [offset, count] : {std::pair{0UL, kPage + 1},
+                               {kPage, 1UL},
+                               {~0UL, 1UL},
+                               {~0UL - kPage, kPage}}) {
+    Moved moved = card_writes(writable.region.key, offset, count);
+    EXPECT_EQ(moved.error, LANECALL_ERR_RANGE) << offset << "+" << count;
+    EXPECT_EQ(moved.count, 0U);
+  }
+  expect_only(memory, 0, 0, "");
+}
+
+TEST_F(Dma, AKeyIsNoneAfterItsRegionWasTakenBack) {
+  Memory memory(kPage);
+  Lent lent(memory.data(), kPage);
+  EXPECT_EQ(unregister_region(lent.fd.get(), lent.region.region), 0);
+  memory.put(0, std::string(kPage, '\1'));
+  EXPECT_EQ(card_writes(lent.region.key, 0, kPage).error, LANECALL_ERR_ACCESS);
+  expect_only(memory, 0, 0, "");
+}
+
+// ---- In the middle of it
+// ----------------------------------------------------------
+
+// A card that fills a region without pause.
+class Storm {
+ public:
+  Storm(std::uint64_t key, std::size_t count)
+      : fd_(open_with("storm " + std::to_string(key) + " " +
+                          std::to_string(count) + " 170",
+                      kTcpPeer)) {
+    EXPECT_EQ(read_count(fd_.get(), 8), "started\n");
+  }
+
+  // The first error.
+  int wait() const { return parse(read_to_end(fd_.get())).error; }
+
+ private:
+  Fd fd_;
+};
+
+constexpr std::size_t kStormBytes = 8 << 20;
+
+// The memory is the program's: cleared now, it stays so until all is over.
+void expect_not_touched_until(const Memory& memory, const Storm& storm) {
+  std::fill_n(memory.data(), memory.bytes(), 0);
+  EXPECT_NE(storm.wait(), 0);
+  EXPECT_TRUE(std::all_of(memory.data(), memory.data() + memory.bytes(),
+                          [](std::uint8_t byte) { return byte == 0; }));
+}
+
+TEST_F(Dma, UnregisteringInTheMiddleOfIt) {
+  std::vector<Memory> both = interleaved(kStormBytes);
+  for (int round = 0; round < 10; round++) {
+    Lent lent(both[0].data(), kStormBytes);
+    Storm storm(lent.region.key, kStormBytes);
+    EXPECT_EQ(unregister_region(lent.fd.get(), lent.region.region), 0);
+    expect_not_touched_until(both[0], storm);
+  }
+}
+
+TEST_F(Dma, ClosingInTheMiddleOfIt) {
+  std::vector<Memory> both = interleaved(kStormBytes);
+  Lent lent(both[0].data(), kStormBytes);
+  Storm storm(lent.region.key, kStormBytes);
+  lent.fd.reset();
+  expect_not_touched_until(both[0], storm);
+}
+
+TEST_F(Dma, AProgramKilledInTheMiddleOfIt) {
+  Fd file(::memfd_create("region", MFD_CLOEXEC));
+  ASSERT_EQ(::ftruncate(file.get(), kStormBytes), 0);
+  Memory memory(kStormBytes, file.get(), MAP_SHARED);
+  int keys[2];
+  ASSERT_EQ(::pipe(keys), 0);
+  pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    Lent lent(memory.data(), memory.bytes());
+    [[maybe_unused]] ssize_t n =
+        ::write(keys[1], &lent.region.key, sizeof lent.region.key);
+    ::pause();
+  }
+  std::uint64_t key = 0;
+  ASSERT_EQ(::read(keys[0], &key, sizeof key),
+            static_cast<ssize_t>(sizeof key));
+  Storm storm(key, kStormBytes);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ASSERT_TRUE(eventually([] { return regions_in_use() == 0; }));
+  expect_not_touched_until(memory, storm);
+  ::close(keys[0]);
+  ::close(keys[1]);
+}
+
+std::string pci_folder_of(const Fd& fd) {
+  return std::string("/sys/bus/pci/devices/") + info_of(fd.get()).device;
+}
+
+TEST_F(Dma, AResetInTheMiddleOfIt) {
+  std::vector<Memory> both = interleaved(kStormBytes);
+  Lent lent(both[0].data(), kStormBytes);
+  Storm storm(lent.region.key, kStormBytes);
+  ASSERT_TRUE(write_file(pci_folder_of(lent.fd) + "/reset", "1"));
+  expect_not_touched_until(both[0], storm);
+  Lent again(both[0].data(), kStormBytes);
+  EXPECT_EQ(card_writes(again.region.key, 0, kStormBytes).error, 0);
+}
+
+// A device that does not let go in time is reset rather than memory given back
+// under it. With no time at all, one that is at work does not.
+TEST_F(Dma, ADeviceThatDoesNotLetGoIsReset) {
+  const std::string parameter = "/sys/module/lanecall/parameters/revoke_ms";
+  const long generation = sysfs_number("generation");
+  std::vector<Memory> both = interleaved(kStormBytes);
+  ASSERT_TRUE(write_file(parameter, "0"));
+  int result = 0;
+  for (int round = 0; round < 100 && result == 0; round++) {
+    Lent lent(both[0].data(), kStormBytes);
+    Storm storm(lent.region.key, kStormBytes);
+    result = unregister_region(lent.fd.get(), lent.region.region);
+    expect_not_touched_until(both[0], storm);
+  }
+  ASSERT_TRUE(write_file(parameter, "10000"));
+  EXPECT_EQ(result, EIO) << "it let go a hundred times in no time";
+  EXPECT_GT(sysfs_number("generation"), generation);
+  Lent again(both[0].data(), kStormBytes);
+  EXPECT_EQ(card_writes(again.region.key, 0, kStormBytes).error, 0);
+}
+
+}  // namespace
+}  // namespace lanecall::guest_tests
