@@ -86,6 +86,18 @@ class AsyncTest : public ClientTest {
 };
 LANECALL_ON_EVERY_PATH(AsyncTest);
 
+// Sockets take megabytes without a pause, so that a turn sends what it may, and
+// nothing but another turn sends the rest.
+TEST_P(AsyncTest, ARequestMayBeLargerThanWhatATurnSends) {
+  connectAsync();
+  const std::string bytes = Random(settings().seed).bytes(12 << 20);
+  std::string answer;
+  int ended = 0;
+  client->reflect(reflecting(&answer, &ended), bytes);
+  until([&] { return ended == 1; });
+  EXPECT_TRUE(answer == bytes);
+}
+
 // Keeps so many calls outstanding until all have been made.
 class Reflections {
  public:

@@ -405,6 +405,27 @@ TEST_P(AsyncChannelTest, SendingAndReceivingMayBeTwoCalls) {
   expectReplied(received, "answer");
 }
 
+TEST_P(AsyncChannelTest, AReplyThatIsNotWantedAnyMoreIsNobodyElses) {
+  make();
+  channel->open();
+  const std::size_t sent = tell("first");
+  const std::size_t received = issue(
+      [&](const auto& cob) { channel->recvMessage(cob, &in); }, nullptr, true);
+  EXPECT_TRUE(channel->cancel(channel->lastCall()));
+  const std::size_t second = call("second");
+  far->take();  // asks to be told
+  untilEnded(sent);
+  EXPECT_EQ(outcomes[received].ends, 1);
+  EXPECT_EQ(outcomes[received].error.type, Type::INTERRUPTED);
+  std::string came;
+  const std::string asked =
+      framed(request("first")) + framed(request("second"));
+  until([&] { return (came += far->take()).size() >= asked.size(); });
+  put(framed(reply("one")) + framed(reply("two")));
+  untilEnded(second);
+  expectReplied(second, "two");
+}
+
 TEST_P(AsyncChannelTest, AReplyBufferOfAnyKindIsFilled) {
   connect();
   std::uint8_t observed[4];

@@ -103,6 +103,7 @@ bool AsyncOutbox::drop(std::uint64_t id) {
       [](const Waiting& one, std::uint64_t wanted) { return one.id < wanted; });
   if (at == waiting_.end() || at->id != id) return false;
   if (at == waiting_.begin() && sent_ > 0) return false;
+  if (at->bytes.empty()) return false;
   queued_ -= at->bytes.size();
   waiting_.erase(at);
   return true;
@@ -150,8 +151,9 @@ int AsyncOutbox::push(std::size_t most) {
 
 bool AsyncOutbox::isStuck() {
   if (!io_) return false;
-  return io_->isCarried() ? !makeRoom(io_->outgoing().core.size)
-                          : !waiting_.empty();
+  if (!waiting_.empty()) return true;
+  // A carried ring that is not empty is what the channel would not take.
+  return io_->isCarried() && !makeRoom(io_->outgoing().core.size);
 }
 
 bool AsyncOutbox::canGoOn() {

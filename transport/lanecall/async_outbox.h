@@ -29,7 +29,8 @@ class AsyncOutbox {
   // Copies the message of a call; ids go up. size may be 0: nothing is sent.
   void add(std::uint64_t id, const std::uint8_t* data, std::size_t size);
 
-  // Takes back the message of a call, if no byte of it is in the ring.
+  // Takes back the message of a call, if it has one and no byte of it is in the
+  // ring.
   bool drop(std::uint64_t id);
 
   // Whether add() would exceed so many bytes that wait. One message alone
@@ -62,7 +63,7 @@ class AsyncOutbox {
  private:
   struct Waiting {
     std::uint64_t id;
-    std::vector<std::uint8_t> bytes;  // empty: taken back
+    std::vector<std::uint8_t> bytes;  // empty: of a call that sends nothing
   };
 
   std::uint32_t room() const;
