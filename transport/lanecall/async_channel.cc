@@ -431,8 +431,14 @@ bool AsyncChannel::receive(std::size_t* most) {
   RingIo::Ring& ring = io_->incoming();
   const std::size_t size =
       std::min({static_cast<std::size_t>(held), kPieceBytes, *most});
-  inbox_.add(ring.bytes + lanecall_ring_offset(&ring.core, ring.core.own),
-             size);
+  try {
+    inbox_.add(ring.bytes + lanecall_ring_offset(&ring.core, ring.core.own),
+               size);
+  } catch (const std::exception& error) {  // no memory
+    endConnection(State::kEnded, Type::UNKNOWN,
+                  name() + ": read: " + error.what());
+    return false;
+  }
   // Bytes of a ring that went away with its device were none.
   if (io_->end() == -EIO) {
     breakConnection(EIO, "read");

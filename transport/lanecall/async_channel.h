@@ -129,10 +129,11 @@ class AsyncChannel : public apache::thrift::async::TAsyncChannel {
   // lastError() is of a deadline.
   bool timedOut() const override;
 
-  // As Thrift has them; cob may not be empty. sendMessage() ends when the
-  // device or socket has been given the message. recvMessage() takes the next
-  // reply in order: issue it before the loop goes on, else the reply of a
-  // message that was only sent belongs to nobody, which ends the connection.
+  // As Thrift has them; cob may not be empty. sendMessage() ends when all of
+  // the message is in a ring, of the device or before the socket: close() may
+  // still overtake it. recvMessage() takes the next reply in order: issue it
+  // before the loop goes on, else the reply of a message that was only sent
+  // belongs to nobody, which ends the connection.
   void sendMessage(const VoidCallback& cob, Buffer* message) override;
   void recvMessage(const VoidCallback& cob, Buffer* message) override;
   void sendAndRecvMessage(const VoidCallback& cob, Buffer* request,
