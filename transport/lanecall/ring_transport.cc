@@ -550,7 +550,9 @@ void RingTransport::growFrame(std::uint32_t size) {
   frame_.resize(
       std::max<std::size_t>({size, 2 * frame_.size(), kPublishBytes}));
   if (move) std::memcpy(frame_.data(), from, have);
-  setWriteBuffer(frame_.data(), static_cast<std::uint32_t>(frame_.size()));
+  const std::size_t most = getMaxMessageSize();
+  setWriteBuffer(frame_.data(),
+                 static_cast<std::uint32_t>(std::min(frame_.size(), most)));
   wBase_ += have;
 }
 
