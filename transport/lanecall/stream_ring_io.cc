@@ -69,7 +69,13 @@ void StreamRingIo::receive() {
   if (got > 0)
     lanecall_ring_publish(&receiving_, static_cast<std::uint32_t>(got));
   else if (!is_nothing(got))
-    end_ = got == 0 ? -ESHUTDOWN : static_cast<int>(got);
+    finish(got == 0 ? -ESHUTDOWN : static_cast<int>(got));
+}
+
+// The first end counts: after an error a socket may say end of file.
+void StreamRingIo::finish(int end) {
+  int none = 0;
+  end_.compare_exchange_strong(none, end);
 }
 
 void StreamRingIo::send() {
@@ -81,7 +87,7 @@ void StreamRingIo::send() {
     if (put <= 0) {
       // What has come may still be read.
       if (put < 0 && !is_nothing(put))
-        end_ = put == -EPIPE ? -ESHUTDOWN : static_cast<int>(put);
+        finish(put == -EPIPE ? -ESHUTDOWN : static_cast<int>(put));
       return;
     }
     lanecall_ring_release(&sending_, static_cast<std::uint32_t>(put));

@@ -33,6 +33,7 @@ class StreamRingIo : public ChannelRingIo {
  private:
   int prepare();
   void receive();
+  void finish(int end);
   void send();
 
   bool prepared_ = false;  // the rings, for this connection
