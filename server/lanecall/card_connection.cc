@@ -60,23 +60,10 @@ std::string CardConnection::whyOver() {
   }
 }
 
-// Looking may find an index that cannot be: then there is the end to be served.
-template <typename Look>
-bool CardConnection::look(Look look) {
-  try {
-    return isDue_ || look();
-  } catch (...) {
-    fail();
-    return true;
-  }
-}
-
-bool CardConnection::isReadable() {
-  return look([this] { return transport_->isReadable(); });
-}
+bool CardConnection::isReadable() { return isDue_ || transport_->isReadable(); }
 
 bool CardConnection::armReadable() {
-  return look([this] { return transport_->armReadable(); });
+  return isDue_ || transport_->armReadable();
 }
 
 bool CardConnection::serveTurn() {

@@ -69,8 +69,6 @@ class CardConnection {
   bool serveCall();
   std::string whyOver();
   void end(const std::string& why);
-  template <typename Look>
-  bool look(Look look);
 
   const ServerOptions& options_;
   const ProcessorMaker& maker_;

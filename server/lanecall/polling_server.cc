@@ -390,14 +390,17 @@ class PollingServer::Poller
   bool spin() {
     if (connections_.empty() || stopping_) return false;
     auto ready = [this] { return look(); };
-    auto isInterrupted = [this] {
-      return needsAttention() || ++sinceHousekeeping_ >= kCallsToHousekeeping;
+    // Else sleep(), which comes soon, looks for idle connections.
+    const bool isEndless = options_.spin.kind() == Spin::Kind::kAlways;
+    auto isInterrupted = [&] {
+      return needsAttention() ||
+             (isEndless && ++sinceHousekeeping_ >= kCallsToHousekeeping);
     };
     for (;;) {
       if (spinner_.glance(ready) || spinner_.spin(ready, isInterrupted))
         return true;
       if (needsAttention()) return true;
-      if (options_.spin.kind() != Spin::Kind::kAlways) return false;
+      if (!isEndless) return false;
       endIdle();
     }
   }
