@@ -5,6 +5,7 @@
  * Reads happen in probe, start, stop and the rare cases where memory cannot
  * tell; never while bytes move. All ones mean that the device is gone.
  */
+#include <linux/delay.h>
 #include <linux/iopoll.h>
 #include <linux/log2.h>
 
@@ -17,6 +18,7 @@
 /* The specification allows 100 ms; what comes after is not hurried by less. */
 #define LANECALL_RESET_STEP_US 1000
 #define LANECALL_RESET_TIMEOUT_US (1000 * 1000)
+#define LANECALL_RESET_MOST_MS 100
 
 /* count blocks of at least size bytes, one each stride, inside the BAR? */
 static bool is_valid_array(u32 offset, u32 stride, u32 count, u32 size,
@@ -129,7 +131,11 @@ static int lanecall_engine_reset(void __iomem *regs)
 				regs + LANECALL_REG_STATUS);
 	if (err)
 		return err;
-	return status == LANECALL_ALL_ONES ? -ENODEV : 0;
+	if (status != LANECALL_ALL_ONES)
+		return 0;
+	/* It cannot say when it is at rest, and may be in the middle of a copy. */
+	msleep(LANECALL_RESET_MOST_MS);
+	return -ENODEV;
 }
 
 /* Of what the device offers, what this module knows and can use. */

@@ -436,7 +436,7 @@ static int publish(struct lanecall_loan *loan,
 	mutex_lock(&ch->lending);
 	if (loan->descriptor) {
 		free_table(loan);
-		wanted->device = MINOR(ch->ldev->dev.devt);
+		wanted->device = ch->ldev->minor;
 		wanted->region = loan->slot;
 		loan->named = true;
 		err = 0;
