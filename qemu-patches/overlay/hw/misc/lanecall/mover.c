@@ -298,6 +298,8 @@ static void destroy(LanecallMover *mover)
 {
     LanecallPacket *packet, *next;
 
+    /* Nobody copies any more what was filled while the worker came home. */
+    qatomic_set(&mover->copied, mover->filled);
     retire_slices(mover);
     QSLIST_FOREACH_SAFE(packet, &mover->spare, next, next) {
         g_free(packet);
