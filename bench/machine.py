@@ -255,7 +255,7 @@ class Guest(Process):
     def _command(args, words, servers, control, vcpus, has_tap):
         command = [os.path.join(ROOT, "guest/run"), "--build", args.build,
                    "--smp", str(vcpus), "--memory", "1G",
-                   "--append", "tsc=reliable", "--program", args.bench,
+                   "--program", args.bench,
                    "--net", "user",
                    "--qemu-option=-name",
                    "--qemu-option=lanecall-bench,debug-threads=on",
