@@ -94,6 +94,37 @@ QemuDevice& CardGround::start(const Options& options) {
   return dut();
 }
 
+PciFunction CardGround::startBelowRootPort(std::vector<std::string> more) {
+  constexpr uint32_t kWindow = 0xc8000000;
+  constexpr uint64_t kPrefetchable = 0xa00000000;
+  more.insert(
+      more.end(),
+      {"-device",
+       "pcie-root-port,id=rp,chassis=1,slot=1,addr=5.0,pref64-reserve=64M",
+       "-device", argument({}) + ",id=dut,bus=rp"});
+  auto qemu = std::make_shared<Qemu>(QemuOptions{std::move(more)});
+  PciFunction port(*qemu, 0, 5);
+  setUpRootPort(port, 1, kWindow, 128 << 20);
+  setPrefetchableWindow(port, kPrefetchable, uint64_t{64} << 20);
+  useQemuDevice(
+      std::make_unique<QemuDevice>(qemu, PciPlace{.bus = 1,
+                                                  .slot = 0,
+                                                  .bars = kWindow,
+                                                  .bar2 = kWindow + (64 << 20),
+                                                  .bar4 = kPrefetchable}));
+  enable();
+  return port;
+}
+
+std::unique_ptr<VirtioIommu> CardGround::startBehindIommu() {
+  useQemuDevice(std::make_unique<QemuDevice>(std::make_shared<Qemu>(
+      QemuOptions{{"-device", VirtioIommu::argument(), "-device",
+                   argument({}) + ",id=dut,addr=4.0"}})));
+  enableEcam(qemu());
+  enable();
+  return std::make_unique<VirtioIommu>(qemu(), 4 << 3);
+}
+
 void CardGround::useQemuDevice(std::unique_ptr<QemuDevice> device) {
   dut_ = device.get();
   use(std::move(device));

@@ -9,10 +9,12 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "card_server.h"
 #include "contract.h"
 #include "qemu_device.h"
+#include "virtio_iommu.h"
 
 namespace lanecall::test {
 
@@ -54,6 +56,11 @@ class CardGround : public Contract {
   std::string argument(const Options& options);
   QemuDevice& start() { return start(Options()); }
   QemuDevice& start(const Options& options);
+  // The device below a root port (bus 0, slot 5), which is returned. more:
+  // words for QEMU that come first.
+  PciFunction startBelowRootPort(std::vector<std::string> more = {});
+  // The device, started and enabled; all its DMA is the IOMMU's to translate.
+  std::unique_ptr<VirtioIommu> startBehindIommu();
   // Accepts whatever features the device offers.
   void enable();
   QemuDevice& dut() { return *dut_; }

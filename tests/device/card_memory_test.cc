@@ -58,22 +58,7 @@ TEST_F(CardMemory, OnAConventionalBusIsThereToo) {
 }
 
 TEST_F(CardMemory, LiesInTheWindowOfARootPort) {
-  constexpr uint32_t kWindow = 0xc8000000;
-  constexpr uint64_t kPrefetchable = 0xa00000000;
-  auto qemu = std::make_shared<Qemu>(QemuOptions{
-      {"-device",
-       "pcie-root-port,id=rp,chassis=1,slot=1,addr=5.0,pref64-reserve=64M",
-       "-device", argument({}) + ",id=dut,bus=rp"}});
-  PciFunction port(*qemu, 0, 5);
-  setUpRootPort(port, 1, kWindow, 128 << 20);
-  setPrefetchableWindow(port, kPrefetchable, 64 * kMiB);
-  useQemuDevice(
-      std::make_unique<QemuDevice>(qemu, PciPlace{.bus = 1,
-                                                  .slot = 0,
-                                                  .bars = kWindow,
-                                                  .bar2 = kWindow + (64 << 20),
-                                                  .bar4 = kPrefetchable}));
-  enable();
+  startBelowRootPort();
   DirectCall c = direct();
   EXPECT_TRUE(moves(c));
   dut().function().write(LANECALL_BAR_CARD, 64 * kMiB - 8, 8,

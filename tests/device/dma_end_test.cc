@@ -175,36 +175,20 @@ TEST_F(DmaEnd, QuitInTheMiddleOfItIsClean) {
 
 // ---- Removal ---------------------------------------------------------------
 
-constexpr uint32_t kWindow = 0xc8000000;  // behind the root port
-constexpr uint64_t kPrefetchable = 0xa00000000;
-
 TEST_F(DmaEnd, RemovalInTheMiddleOfItIsSurvived) {
-  auto qemu = std::make_shared<Qemu>(QemuOptions{
-      {"-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
-       "-device",
-       "pcie-root-port,id=rp,chassis=1,slot=1,addr=5.0,pref64-reserve=64M",
-       "-device", argument({}) + ",id=dut,bus=rp"}});
-  PciFunction port(*qemu, 0, 5);
-  setUpRootPort(port, 1, kWindow, 128 << 20);
-  setPrefetchableWindow(port, kPrefetchable, 64 * kMiB);
-  useQemuDevice(
-      std::make_unique<QemuDevice>(qemu, PciPlace{.bus = 1,
-                                                  .slot = 0,
-                                                  .bars = kWindow,
-                                                  .bar2 = kWindow + (64 << 20),
-                                                  .bar4 = kPrefetchable}));
-  enable();
+  PciFunction port = startBelowRootPort(
+      {"-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"});
   ScatteredMemory memory = scattered({kMiB});
   UserRegion region(device(), memory.extents());
   ASSERT_TRUE(region.lend(soon()));
   work(region.key());
   port.setConfig(*port.capability(PCI_CAP_ID_EXP) + PCI_EXP_SLTCTL, 2,
                  PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_PCC);
-  EXPECT_TRUE(qemu->waitEvent("DEVICE_DELETED", soon()));
+  EXPECT_TRUE(qemu().waitEvent("DEVICE_DELETED", soon()));
   EXPECT_TRUE(session().waitEnd(soon()));
   memory.store(0, Bytes(kMiB, 0x44));
   EXPECT_TRUE(staysAs(memory, 0x44));
-  EXPECT_TRUE(qemu->alive()) << qemu->said();
+  EXPECT_TRUE(qemu().alive()) << qemu().said();
   lanecall_put32(&region.descriptor().status, LANECALL_REGION_PENDING);
 }
 
@@ -212,14 +196,7 @@ TEST_F(DmaEnd, RemovalInTheMiddleOfItIsSurvived) {
 
 class DmaFault : public DmaEnd {
  protected:
-  void begin() {
-    useQemuDevice(std::make_unique<QemuDevice>(std::make_shared<Qemu>(
-        QemuOptions{{"-device", VirtioIommu::argument(), "-device",
-                     argument({}) + ",id=dut,addr=4.0"}})));
-    enableEcam(qemu());
-    enable();
-    iommu_ = std::make_unique<VirtioIommu>(qemu(), 4 << 3);
-  }
+  void begin() { iommu_ = startBehindIommu(); }
   std::unique_ptr<VirtioIommu> iommu_;
 };
 

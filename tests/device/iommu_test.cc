@@ -165,14 +165,7 @@ TEST_P(FaultDuringMove, WhoseReportRemovesTheDevice) {
 // makes the device look at it.
 class FaultDuringFrame : public CardGround {
  protected:
-  void begin() {
-    useQemuDevice(std::make_unique<QemuDevice>(std::make_shared<Qemu>(
-        QemuOptions{{"-device", VirtioIommu::argument(), "-device",
-                     argument({}) + ",id=dut,addr=4.0"}})));
-    enableEcam(qemu());
-    enable();
-    iommu_ = std::make_unique<VirtioIommu>(qemu(), 4 << 3);
-  }
+  void begin() { iommu_ = startBehindIommu(); }
 
   // Offered, with this bit in the address of its index page.
   void open(uint64_t bit) {
