@@ -20,10 +20,11 @@ import cpio
 
 KEPT_SECONDS = 24 * 3600  # unused layers go away after this
 
-# Modules of Debian's kernel that the guest loads for a network card, and for a
-# serial port with a name.
+# Modules of Debian's kernel that the guest loads for a network card, for a
+# serial port with a name, and for virtual machines of its own.
 NETWORK_MODULES = ["virtio_pci", "virtio_net"]
 PORT_MODULES = ["virtio_pci", "virtio_console"]
+SVM_MODULES = ["kvm_amd"]  # large, and so only where it is asked for
 OWN_MODULE = "extra/lanecall.ko"  # below lib/modules/RELEASE, as modprobe wants
 
 
@@ -166,13 +167,19 @@ def module_index(kernel, own):
 
 def system_layer(kernel):
     """Busybox, init, and Debian's modules: the same for every run."""
-    layer = Layer()
+    layer = modules_layer(kernel, NETWORK_MODULES + PORT_MODULES)
     layer.add("/bin/busybox", "/bin/busybox")
     layer.add("/init", os.path.join(os.path.dirname(__file__), "init"))
-    release = os.path.basename(modules_folder(kernel))
-    for path in module_paths(kernel, NETWORK_MODULES + PORT_MODULES):
-        layer.add(f"/lib/modules/{release}/{path}",
-                  os.path.join(modules_folder(kernel), path))
+    return layer
+
+
+def modules_layer(kernel, wanted):
+    """These modules of Debian's, and what they need."""
+    layer = Layer()
+    base = modules_folder(kernel)
+    for path in module_paths(kernel, wanted):
+        layer.add(f"/lib/modules/{os.path.basename(base)}/{path}",
+                  os.path.join(base, path))
     return layer
 
 

@@ -41,6 +41,13 @@ def _cpus(count, kvm):
     return str(count) if kvm else f"{count},maxcpus={max(count, 2)}"
 
 
+def _cpu(args):
+    """The model, with virtualisation for the guest's use where it is asked for:
+    an AMD's, which is the one that QEMU emulates."""
+    model = args.cpu or ("host" if args.kvm else "max,-erms")
+    return f"{model},+svm,+npt" if args.svm else model
+
+
 class Machine:
     """Collects the command line."""
 
@@ -51,7 +58,7 @@ class Machine:
             self.add("-L", folder)
         self.add("-machine", args.machine)
         self.add("-accel", "kvm" if args.kvm else "tcg")
-        self.add("-cpu", args.cpu or ("host" if args.kvm else "max,-erms"))
+        self.add("-cpu", _cpu(args))
         self.add("-smp", _cpus(args.smp, args.kvm))
         self.add("-m", str(args.memory))
 
