@@ -24,8 +24,8 @@ std::shared_ptr<apache::thrift::TProcessor> processorOf(
 std::vector<Service> services(const VirtineLimits& limits) {
   auto edu = processorOf<edu::EduProcessor>(std::make_shared<EduHandler>());
   auto store = std::make_shared<VirtineStore>(limits);
-  return {{"Edu", [edu] { return edu; }},
-          {"VirtineCleanup", [store] {
+  return {{"Edu", [edu](const auto&) { return edu; }},
+          {"VirtineCleanup", [store](const auto&) {
              return processorOf<virtine::VirtineCleanupProcessor>(
                  std::make_shared<VirtineHandler>(store));
            }}};

@@ -41,7 +41,7 @@ bool CardConnection::begin() {
   try {
     protocol_ = protocolFactory(options_.protocol, options_.limits)
                     ->getProtocol(transport_);
-    processor_ = maker_();
+    processor_ = maker_({protocol_, protocol_, transport_});
     logHandlerErrors(*processor_, serverLog_);
     return true;
   } catch (...) {

@@ -57,7 +57,7 @@ void Connection::stop() {
 std::string Connection::serveCalls(const ProcessorMaker& maker) {
   auto protocol =
       protocolFactory(options_.protocol, options_.limits)->getProtocol(stack_);
-  auto processor = maker();
+  auto processor = maker({protocol, protocol, raw_});
   logHandlerErrors(*processor, serverLog_);
   try {
     while (awaitCall()) {

@@ -125,10 +125,11 @@ void adoptThriftOutput(const std::shared_ptr<spdlog::logger>& log) {
 ProcessorMaker multiplex(std::vector<Service> services,
                          std::shared_ptr<spdlog::logger> log) {
   if (services.empty()) throw std::invalid_argument("no service to serve");
-  return [services = std::move(services), log = std::move(log)] {
+  return [services = std::move(services), log = std::move(log)](
+             const apache::thrift::TConnectionInfo& connection) {
     auto all = std::make_shared<apache::thrift::TMultiplexedProcessor>();
     for (const Service& service : services) {
-      auto processor = service.make();
+      auto processor = service.make(connection);
       // The multiplexing one does not hear of them.
       logHandlerErrors(*processor, log);
       if (&service == &services.front()) all->registerDefault(processor);
@@ -288,7 +289,8 @@ int serve(int argc, char** argv, const std::string& name,
   ServerProgram program;
   program.description = "Serves " + name + " over Thrift.";
   program.makeServices = [&](const ServerOptions&) {
-    return std::vector<Service>{{name, [processor] { return processor; }}};
+    return std::vector<Service>{
+        {name, [processor](const auto&) { return processor; }}};
   };
   return serve(argc, argv, program);
 }

@@ -50,9 +50,11 @@ struct ServerOptions {
 // Makes a processor for a new connection, destroyed when the connection ends:
 // state of a connection lives in its handler. May take long, as any call, and
 // throw, which ends the connection. A shared processor may be returned every
-// time.
+// time. The connection's transport says how the client came (card_device.h); a
+// handler that kept it would keep the connection from ending.
 using ProcessorMaker =
-    std::function<std::shared_ptr<apache::thrift::TProcessor>()>;
+    std::function<std::shared_ptr<apache::thrift::TProcessor>(
+        const apache::thrift::TConnectionInfo& connection)>;
 
 class Server {
  public:

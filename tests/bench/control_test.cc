@@ -61,7 +61,7 @@ class BenchControl : public ::testing::Test {
         "test", std::make_shared<spdlog::sinks::null_sink_mt>());
     server = std::make_unique<Server>(
         options,
-        [this] {
+        [this](const auto&) {
           ++connections;
           return std::make_shared<edu::EduProcessor>(handler);
         },

@@ -117,7 +117,7 @@ class TransportCalls : public Transport {
                                              : std::string("tcp:127.0.0.1:0")};
     auto processor = std::make_shared<edu::EduProcessor>(handler_);
     edu_ = std::make_unique<Server>(
-        server, [processor] { return processor; },
+        server, [processor](const auto&) { return processor; },
         std::make_shared<spdlog::logger>(
             "test", std::make_shared<spdlog::sinks::null_sink_mt>()));
     thread_ = std::thread([this] { edu_->serve(); });
@@ -130,7 +130,7 @@ class TransportCalls : public Transport {
     server.card = {"unix:" + dir_.file("edu.card")};
     auto processor = std::make_shared<edu::EduProcessor>(handler_);
     card_ = std::make_unique<PollingServer>(
-        server, [processor] { return processor; },
+        server, [processor](const auto&) { return processor; },
         std::make_shared<spdlog::logger>(
             "test", std::make_shared<spdlog::sinks::null_sink_mt>()));
     thread_ = std::thread([this] { card_->serve(); });

@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
   };
   program.makeServices = [&](const ServerOptions&) {
     return std::vector<Service>{
-        {"HarnessControl", [&] {
+        {"HarnessControl", [&](const auto&) {
            return std::make_shared<HarnessControlProcessor>(
                std::make_shared<Handler>(server, devices));
          }}};

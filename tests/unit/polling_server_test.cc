@@ -156,7 +156,7 @@ class PollingServerTest : public ::testing::Test {
     options.card = {"unix:" + path};
     server = std::make_unique<PollingServer>(
         options,
-        [this]() -> std::shared_ptr<TProcessor> {
+        [this](const auto&) -> std::shared_ptr<TProcessor> {
           return std::make_shared<edu::EduProcessor>(handler());
         },
         std::make_shared<spdlog::logger>("test", log));
@@ -748,7 +748,7 @@ TEST_F(PollingServerTest, StopIsBoundedWhenNoThreadCanBeMade) {
 TEST_F(PollingServerTest, ServeSaysThatNoThreadCanBeMade) {
   options.card = {"unix:" + path};
   PollingServer alone(
-      options, [] { return nullptr; },
+      options, [](const auto&) { return nullptr; },
       std::make_shared<spdlog::logger>("test"));
   NoThreads none;
   EXPECT_THROW(alone.serve(), std::system_error);

@@ -153,7 +153,7 @@ class ServerTest : public ::testing::Test {
   std::string folder;
   ServerOptions options;
   std::shared_ptr<SlowEdu> edu = std::make_shared<SlowEdu>();
-  ProcessorMaker maker = [this] {
+  ProcessorMaker maker = [this](const auto&) {
     return std::make_shared<edu::EduProcessor>(edu);
   };
   std::shared_ptr<LogLines> log = std::make_shared<LogLines>();
@@ -298,7 +298,7 @@ TEST_F(ServerTest, ForeignBytesCloseOnlyTheirConnection) {
 }
 
 TEST_F(ServerTest, AnErrorsTextStaysInItsFieldOfTheLog) {
-  maker = []() -> std::shared_ptr<apache::thrift::TProcessor> {
+  maker = [](const auto&) -> std::shared_ptr<apache::thrift::TProcessor> {
     throw std::runtime_error("a\"\nevent=forged " + std::string(1000, 'x'));
   };
   start();
@@ -369,7 +369,7 @@ class FailingEdu : public EduHandler {
 TEST_F(ServerTest, WhatAHandlerThrowsUndeclaredIsInTheLog) {
   auto shared =
       std::make_shared<edu::EduProcessor>(std::make_shared<FailingEdu>());
-  maker = [shared] { return shared; };
+  maker = [shared](const auto&) { return shared; };
   start();
   edu::EduClient client(protocolOn(openTransport(address())));
   EXPECT_THROW(client.counter(), apache::thrift::TApplicationException);
@@ -385,7 +385,7 @@ TEST_F(ServerTest, WhatAHandlerThrowsUndeclaredIsInTheLog) {
 [[noreturn]] void serveOneFailingCall(const std::string& address) {
   ServerProgram program;
   program.makeServices = [](const ServerOptions&) {
-    return std::vector<Service>{{"Edu", [] {
+    return std::vector<Service>{{"Edu", [](const auto&) {
                                    return std::make_shared<edu::EduProcessor>(
                                        std::make_shared<FailingEdu>());
                                  }}};
