@@ -95,6 +95,8 @@ class CardModeration {
   std::atomic<bool> held_{false};
 };
 
+class CardDevice;
+
 class CardChannel : public RingIo {
  public:
   struct Parts {
@@ -109,6 +111,7 @@ class CardChannel : public RingIo {
     Mapping rx;
     std::uint32_t txBytes;
     std::uint32_t rxBytes;
+    std::shared_ptr<CardDevice> device;  // null: it knows no DMA
     // Called once, from the thread that closes it; error: LANECALL_ERR_*.
     std::function<void(std::uint32_t error)> closed;
   };
@@ -129,6 +132,9 @@ class CardChannel : public RingIo {
   void refuse() override { leave(LANECALL_ERR_PROTOCOL); }
   bool isOpen() const override { return open_; }
   std::string name() const override { return parts_.name; }
+
+  // What moves bytes for who serves this channel; may be null. Outlives it.
+  const std::shared_ptr<CardDevice>& device() const { return parts_.device; }
 
   // Tells of what is held back, if it has become enough. After publishing what
   // notify() was not called for.
