@@ -34,6 +34,16 @@ int Mapping::mapTwice(int fd, off_t offset, std::size_t bytes, int protection) {
   return 0;
 }
 
+int Mapping::mapMemory(std::size_t bytes) {
+  reset();
+  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return -errno;
+  at_ = at;
+  bytes_ = bytes;
+  return 0;
+}
+
 void Mapping::reset() {
   if (at_) ::munmap(at_, bytes_);
   at_ = nullptr;

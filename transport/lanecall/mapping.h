@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Owns a shared mapping of a part of a file or device; unmaps it at the end of
-// its life.
+// Owns memory, or a shared mapping of a part of a file or device; unmaps it at
+// the end of its life.
 #ifndef LANECALL_MAPPING_H
 #define LANECALL_MAPPING_H
 
@@ -34,6 +34,9 @@ class Mapping {
   // The same bytes twice, back to back, so that every span of a ring is
   // contiguous; bytes is a multiple of the page size.
   int mapTwice(int fd, off_t offset, std::size_t bytes, int protection);
+
+  // Fresh memory of this process alone, all zero.
+  int mapMemory(std::size_t bytes);
 
   void reset();
 
