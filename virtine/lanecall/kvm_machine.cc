@@ -70,6 +70,21 @@ kvm_segment flatSegment(std::uint8_t type, std::uint16_t selector) {
   return segment;
 }
 
+std::string whyItStopped(std::uint32_t reason) {
+  switch (reason) {
+    case KVM_EXIT_SHUTDOWN:
+      return "it faulted; does it use model specific registers, or more than "
+             "plain 32-bit code?";
+    case KVM_EXIT_INTERNAL_ERROR:
+      return "this machine's KVM cannot run one of its instructions; use "
+             "plain memory, or KVM of another machine";
+    default:
+      return "it did what needs a host (KVM's exit reason " +
+             std::to_string(reason) +
+             "); let it end by hlt, and stay inside its memory";
+  }
+}
+
 }  // namespace
 
 Descriptor openKvm() {
@@ -162,14 +177,8 @@ std::uint32_t KvmMachine::run(std::uint32_t eax, std::uint32_t ecx,
   if (run_->exit_reason == KVM_EXIT_HLT) return run_->s.regs.regs.rax;
   const std::uint32_t reason = run_->exit_reason;
   dropPending();
-  if (reason == KVM_EXIT_SHUTDOWN)
-    throw std::runtime_error(
-        "a virtine's function faulted and has no result; does it use model "
-        "specific registers, or more than plain 32-bit code?");
-  throw std::runtime_error(
-      "a virtine's function did what needs a host (KVM's exit reason " +
-      std::to_string(reason) +
-      ") and has no result; let it end by hlt, and stay inside its memory");
+  throw std::runtime_error("a virtine's function has no result: " +
+                           whyItStopped(reason));
 }
 
 void KvmMachine::enter() {
