@@ -5,6 +5,7 @@ tables, and what the figures must reach."""
 import dataclasses
 import statistics
 
+from worker import BenchError
 import plan
 
 PERCENTILES = ["50", "90", "99", "99.9"]
@@ -20,6 +21,10 @@ class Results:
     def add(self, cell, variant, answer):
         self._answers.setdefault(cell, {}).setdefault(variant, []).append(
             answer)
+
+    def drop(self, cells):
+        for cell in cells:
+            self._answers.pop(cell, None)
 
     def __contains__(self, cell):
         return cell in self._answers
@@ -86,6 +91,26 @@ class Results:
                 for percent in answers[0]["percentiles_us"]},
             "calls": sum(answer["calls"] for answer in answers),
         }
+
+
+class Failures:
+    """What has no figures, or no more of them, and why."""
+
+    def __init__(self):
+        self._variants = set()
+        self.texts = []
+
+    def add(self, text, cell=None, variant=None):
+        """Of a variant of a cell; of all that was still to come without."""
+        self._variants.add((cell, variant))
+        self.texts.append(text)
+
+    def has(self, cell, variant):
+        return (cell, variant) in self._variants
+
+    def raise_if_any(self):
+        if self.texts:
+            raise BenchError("\nbench: ".join(self.texts))
 
 
 def median(answers, key):

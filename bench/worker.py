@@ -15,6 +15,10 @@ class BenchError(Exception):
     """The bench cannot go on; the message says what, to what."""
 
 
+class SliceFailed(BenchError):
+    """One slice has no figures; the next command is as good as any."""
+
+
 def now_ns():
     """The clock that nobody adjusts, as lanecall-bench reads it."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
@@ -43,7 +47,8 @@ class Worker:
                              f"its ready line, but with {self.facts}")
 
     def run(self, **command):
-        """The answer to a command. BenchError if it has none."""
+        """The answer to a command. SliceFailed if that is an error, BenchError
+        if there is none."""
         self._id += 1
         line = json.dumps({"id": self._id, **command}) + "\n"
         try:
@@ -55,7 +60,7 @@ class Worker:
             raise BenchError(f"{self._name}: answer {answer} is not to command "
                              f"{self._id}")
         if "error" in answer:
-            raise BenchError(f"in the {self._name}: {answer['error']}")
+            raise SliceFailed(f"in the {self._name}: {answer['error']}")
         return answer
 
     def quit(self):
