@@ -99,8 +99,9 @@ int runVirtineClean(Session& session, const std::string& file,
 
   virtine::Memory bytes;
   bytes.__set_bytes(std::string(image.begin(), image.end()));
-  auto snapshot = session.virtine().registerSnapshot(bytes);
-  VirtineShell shell(session.virtine(), snapshot, memory);
+  virtine::Snapshot snapshot;
+  session.virtine().registerSnapshot(snapshot, bytes, /*keep=*/false);
+  VirtineShell shell(session.virtine(), snapshot.id, memory);
 
   auto extents = dirtySome(memory, image.size(), random);
   auto cleaned = shell.clean(extents);
@@ -114,7 +115,7 @@ int runVirtineClean(Session& session, const std::string& file,
   report("all", cleaned, session.path());
 
   shell.detach();
-  session.virtine().dropSnapshot(snapshot);
+  session.virtine().dropSnapshot(snapshot.id);
   return 0;
 } catch (const virtine::QuotaExceeded& error) {
   throw std::runtime_error(inWords(error));

@@ -50,10 +50,14 @@ int main(int argc, char** argv) {
     app.add_option("--max-attachments", limits.attachments, "Virtines attached")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
+    app.add_option("--max-tickets", limits.tickets,
+                   "Virtine cleans of one connection, not reaped")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
   };
   program.makeServices = [&](const ServerOptions& options) {
     // Memory comes and goes in messages: more could not be cleaned.
-    limits.memoryBytes = options.limits.messageBytes;
+    limits.memoryBytes = limits.answerBytes = options.limits.messageBytes;
     return services(limits);
   };
   program.onReady = [] { logCall("Starting the server..."); };

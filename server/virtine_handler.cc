@@ -2,76 +2,66 @@
 #include "virtine_handler.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "call_log.h"
-#include "virtine_extents.h"
+#include "virtine_errors.h"
 
 namespace lanecall {
 namespace {
 
 using virtine::CleanRequest;
 using virtine::CleanResult;
-using virtine::Extent;
+using virtine::Completion;
 using virtine::Memory;
+using virtine::Ticket;
 
-[[noreturn]] void badMemory(const std::string& reason) {
-  virtine::BadMemory error;
-  error.reason = reason;
-  throw error;
+// No client's wait keeps a thread for ever.
+constexpr std::int32_t kMostReapMs = 60'000;
+
+// Of the union, exactly one is to be set: it comes from the wire as it is.
+int setIn(const Memory& m) {
+  return m.__isset.bytes + m.__isset.inlineSize + m.__isset.region;
 }
 
-bool is_inline(const Memory& m) {
-  return m.__isset.bytes && !m.__isset.inlineSize;
-}
+bool is_inline(const Memory& m) { return m.__isset.bytes && setIn(m) == 1; }
 
 bool is_size_only(const Memory& m) {
-  return m.__isset.inlineSize && !m.__isset.bytes && m.inlineSize > 0;
+  return m.__isset.inlineSize && setIn(m) == 1 && m.inlineSize > 0;
 }
 
-// Appends what an extent looks like when clean: the snapshot's bytes, and
-// zeroes above it.
-void appendClean(const Extent& extent, const std::string& image,
-                 CleanResult& result) {
-  const auto imageBytes = static_cast<std::int64_t>(image.size());
-  const std::int64_t restored =
-      std::clamp<std::int64_t>(imageBytes - extent.offset, 0, extent.length);
-  std::string& bytes = result.memory.bytes;
-  if (restored > 0) bytes.append(image, extent.offset, restored);
-  bytes.append(extent.length - restored, '\0');
-  result.restored += restored;
-  result.zeroed += extent.length - restored;
+void refuseRegion(const Memory& m) {
+  if (m.__isset.region)
+    throwBadMemory(
+        "memory by reference needs a connection over a device's card port; "
+        "send it in messages");
 }
 
-void cleanInto(CleanResult& result, const CleanRequest& request,
-               const VirtineStore::Attached& attached) {
-  const std::vector<Extent>* extents = &request.dirty;
-  std::vector<Extent> whole(1);
-  whole[0].offset = 0;
-  whole[0].length = attached.memoryBytes;
-  if (!request.__isset.dirty) extents = &whole;
-  const std::int64_t bytes = checkExtents(*extents, attached.memoryBytes);
-  if (!request.__isset.memory || !is_inline(request.memory))
-    badMemory("a virtine attached by inlineSize is cleaned inline");
-  if (static_cast<std::int64_t>(request.memory.bytes.size()) != bytes)
-    badMemory(std::to_string(request.memory.bytes.size()) +
-              " bytes came where " + std::to_string(bytes) +
-              " are to be cleaned");
-  result.restored = result.zeroed = 0;
-  result.__isset.memory = true;
-  result.memory.__isset.bytes = true;
-  result.memory.bytes.clear();
-  result.memory.bytes.reserve(bytes);
-  for (const Extent& extent : *extents)
-    appendClean(extent, *attached.image, result);
+std::string requests(std::size_t count) {
+  return std::to_string(count) + (count == 1 ? " request" : " requests");
 }
 
 }  // namespace
 
-virtine::SnapshotId VirtineHandler::registerSnapshot(const Memory& image) {
-  if (!is_inline(image)) badMemory("a snapshot comes as bytes");
-  auto id = store_->add(this, image.bytes);
-  logCall("registerSnapshot(" + std::to_string(image.bytes.size()) + " bytes)");
-  return id;
+void VirtineHandler::info(virtine::Info& result) {
+  const VirtineLimits& limits = store_->limits();
+  result.byReference = false;
+  result.cardBytes = result.cardBytesFree = 0;
+  result.maxMemoryBytes = limits.memoryBytes;
+  result.maxSnapshots = limits.snapshots;
+  result.maxSnapshotBytes = limits.snapshotBytes;
+  result.maxAttachments = limits.attachments;
+  result.maxTickets = limits.tickets;
+  logCall("info()");
+}
+
+void VirtineHandler::registerSnapshot(virtine::Snapshot& result,
+                                      const Memory& image, const bool keep) {
+  refuseRegion(image);
+  if (!is_inline(image)) throwBadMemory("a snapshot comes as bytes");
+  result = store_->add(keep ? VirtineStore::kKept : this, image.bytes);
+  logCall("registerSnapshot(" + std::to_string(image.bytes.size()) + " bytes" +
+          (keep ? ", kept)" : ")"));
 }
 
 void VirtineHandler::dropSnapshot(const virtine::SnapshotId snapshot) {
@@ -81,8 +71,9 @@ void VirtineHandler::dropSnapshot(const virtine::SnapshotId snapshot) {
 
 virtine::AttachmentId VirtineHandler::attach(
     const Memory& memory, const virtine::SnapshotId snapshot) {
+  refuseRegion(memory);
   if (!is_size_only(memory))
-    badMemory("memory is attached by its inlineSize, above 0");
+    throwBadMemory("memory is attached by its inlineSize, above 0");
   auto id = store_->attach(this, memory.inlineSize, snapshot);
   logCall("attach(" + std::to_string(memory.inlineSize) + " bytes)");
   return id;
@@ -95,18 +86,54 @@ void VirtineHandler::detach(const virtine::AttachmentId attachment) {
 
 void VirtineHandler::clean(CleanResult& result, const CleanRequest& request) {
   try {
-    cleanInto(result, request, store_->find(request.attachment));
+    result = cleanInline(checkedJob(request, store_->find(request.attachment)));
   } catch (...) {
-    store_->countFailure();
+    ++store_->counters().failedCleans;
     throw;
   }
-  store_->countClean(result.restored, result.zeroed);
+  store_->counters().countClean(result.restored, result.zeroed);
   logCall("clean(" +
           (request.__isset.dirty
                ? std::to_string(request.dirty.size()) + " extents"
                : std::string("all")) +
           ") => " + std::to_string(result.restored) + " restored, " +
           std::to_string(result.zeroed) + " zeroed");
+}
+
+std::vector<CleanJob> VirtineHandler::checked(
+    const std::vector<CleanRequest>& requests) const {
+  std::vector<CleanJob> jobs;
+  jobs.reserve(requests.size());
+  for (const CleanRequest& request : requests) {
+    try {
+      jobs.push_back(checkedJob(request, store_->find(request.attachment)));
+    } catch (virtine::BadExtent& error) {
+      error.request = static_cast<std::int32_t>(jobs.size());
+      throw;
+    }
+  }
+  return jobs;
+}
+
+void VirtineHandler::submit(std::vector<Ticket>& result,
+                            const std::vector<CleanRequest>& asked) {
+  result = tickets_.open(checked(asked));
+  logCall("submit(" + requests(asked.size()) + ")");
+}
+
+void VirtineHandler::reap(std::vector<Completion>& result,
+                          const std::int32_t atLeast, const std::int32_t atMost,
+                          const std::int32_t timeoutMs) {
+  const auto timeout =
+      std::chrono::milliseconds(std::clamp(timeoutMs, 0, kMostReapMs));
+  result = tickets_.reap(atLeast, atMost, timeout);
+  logCall("reap() => " + requests(result.size()));
+}
+
+bool VirtineHandler::cancel(const Ticket ticket) {
+  const bool cancelled = tickets_.cancel(ticket);
+  logCall(cancelled ? "cancel() => cancelled" : "cancel() => too late");
+  return cancelled;
 }
 
 void VirtineHandler::stats(virtine::Stats& result) {

@@ -6,35 +6,9 @@
 #include <cerrno>
 #include <system_error>
 
+#include "virtine_errors.h"
+
 namespace lanecall {
-namespace {
-
-[[noreturn]] void exceeded(const std::string& reason, std::int64_t limit) {
-  virtine::QuotaExceeded error;
-  error.reason = reason;
-  error.limit = limit;
-  throw error;
-}
-
-[[noreturn]] void badMemory(const std::string& reason) {
-  virtine::BadMemory error;
-  error.reason = reason;
-  throw error;
-}
-
-[[noreturn]] void unknownSnapshot(std::int64_t id) {
-  virtine::UnknownSnapshot error;
-  error.snapshot = id;
-  throw error;
-}
-
-[[noreturn]] void unknownAttachment(std::int64_t id) {
-  virtine::UnknownAttachment error;
-  error.attachment = id;
-  throw error;
-}
-
-}  // namespace
 
 // 63 random bits: whoever was not told an id cannot find it.
 template <typename Map>
@@ -51,105 +25,143 @@ std::int64_t VirtineStore::freshId(const Map& taken) {
 
 VirtineStore::Snapshot& VirtineStore::findSnapshot(std::int64_t id) {
   auto found = snapshots_.find(id);
-  if (found == snapshots_.end() || found->second.dropped) unknownSnapshot(id);
+  if (found == snapshots_.end() || found->second.dropped)
+    throwUnknownSnapshot(id);
   return found->second;
+}
+
+// ---- Images
+
+void VirtineStore::checkImageSize(std::int64_t bytes) const {
+  if (bytes <= 0) throwBadMemory("a snapshot needs at least one byte");
+  if (bytes > limits_.snapshotBytes)
+    throwQuotaExceeded("bytes of all snapshots", limits_.snapshotBytes);
+}
+
+// The image with these bytes that is here, or null. They are compared without
+// the lock: adding_ sees to it that no other such image comes meanwhile.
+VirtineImagePtr VirtineStore::sameAs(const VirtineImagePtr& image) const {
+  std::vector<VirtineImagePtr> candidates;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto [from, to] = images_.equal_range(image->checksum());
+    for (; from != to; ++from) candidates.push_back(from->second.image);
+  }
+  for (const VirtineImagePtr& candidate : candidates)
+    if (candidate->hasSameBytes(*image)) return candidate;
+  return nullptr;
+}
+
+VirtineStore::Images::iterator VirtineStore::shared(
+    const VirtineImagePtr& image) {
+  auto [from, to] = images_.equal_range(image->checksum());
+  while (from != to && from->second.image != image) ++from;
+  return from == to ? images_.end() : from;
+}
+
+void VirtineStore::retain(const VirtineImagePtr& image) {
+  auto entry = shared(image);
+  if (entry == images_.end()) {
+    if (image->size() > limits_.snapshotBytes - imageBytes_)
+      throwQuotaExceeded("bytes of all snapshots", limits_.snapshotBytes);
+    entry = images_.emplace(image->checksum(), Shared{image});
+    imageBytes_ += image->size();
+  }
+  ++entry->second.snapshots;
 }
 
 void VirtineStore::erase(std::int64_t snapshot) {
   auto found = snapshots_.find(snapshot);
-  imageBytes_ -= static_cast<std::int64_t>(found->second.image->size());
+  auto entry = shared(found->second.image);
   snapshots_.erase(found);
+  if (--entry->second.snapshots > 0) return;
+  imageBytes_ -= entry->second.image->size();
+  images_.erase(entry);
 }
 
-void VirtineStore::unlink(const Attachment& attachment) {
-  Snapshot& snapshot = snapshots_.at(attachment.snapshot);
-  if (--snapshot.attachments == 0 && snapshot.dropped)
-    erase(attachment.snapshot);
-}
+// ---- Snapshots
 
-std::int64_t VirtineStore::add(Owner owner, const std::string& image) {
-  const auto bytes = static_cast<std::int64_t>(image.size());
-  if (bytes == 0) badMemory("a snapshot needs at least one byte");
+virtine::Snapshot VirtineStore::add(Owner owner, std::string bytes) {
+  checkImageSize(static_cast<std::int64_t>(bytes.size()));
+  auto image = std::make_shared<const VirtineImage>(std::move(bytes));
+  std::lock_guard<std::mutex> adding(adding_);
+  if (VirtineImagePtr same = sameAs(image)) image = std::move(same);
   std::lock_guard<std::mutex> lock(mutex_);
   if (static_cast<std::int64_t>(snapshots_.size()) >= limits_.snapshots)
-    exceeded("number of snapshots", limits_.snapshots);
-  if (bytes > limits_.snapshotBytes - imageBytes_)
-    exceeded("bytes of all snapshots", limits_.snapshotBytes);
-  std::int64_t id = freshId(snapshots_);
-  snapshots_.emplace(
-      id, Snapshot{std::make_shared<const std::string>(image), owner});
-  imageBytes_ += bytes;
-  return id;
+    throwQuotaExceeded("number of snapshots", limits_.snapshots);
+  retain(image);
+  virtine::Snapshot snapshot;
+  snapshot.id = freshId(snapshots_);
+  snapshot.bytes = image->size();
+  snapshot.checksum = image->checksum();
+  snapshots_.emplace(snapshot.id, Snapshot{std::move(image), owner});
+  return snapshot;
 }
 
 void VirtineStore::drop(std::int64_t id) {
   std::lock_guard<std::mutex> lock(mutex_);
-  Snapshot& snapshot = findSnapshot(id);
-  if (snapshot.attachments > 0) {
-    virtine::SnapshotInUse error;
-    error.snapshot = id;
-    error.attachments = snapshot.attachments;
-    throw error;
-  }
+  const Snapshot& snapshot = findSnapshot(id);
+  if (snapshot.attachments > 0) throwSnapshotInUse(id, snapshot.attachments);
   erase(id);
 }
+
+// ---- Attachments
 
 std::int64_t VirtineStore::attach(Owner owner, std::int64_t memoryBytes,
                                   std::int64_t id) {
   std::lock_guard<std::mutex> lock(mutex_);
   Snapshot& snapshot = findSnapshot(id);
   if (memoryBytes > limits_.memoryBytes)
-    exceeded("bytes of a virtine's memory", limits_.memoryBytes);
-  if (memoryBytes < static_cast<std::int64_t>(snapshot.image->size()))
-    badMemory("memory of " + std::to_string(memoryBytes) +
-              " bytes is smaller than its snapshot of " +
-              std::to_string(snapshot.image->size()));
+    throwQuotaExceeded("bytes of a virtine's memory", limits_.memoryBytes);
+  if (memoryBytes < snapshot.image->size())
+    throwBadMemory("memory of " + std::to_string(memoryBytes) +
+                   " bytes is smaller than its snapshot of " +
+                   std::to_string(snapshot.image->size()));
   if (static_cast<std::int64_t>(attachments_.size()) >= limits_.attachments)
-    exceeded("number of attachments", limits_.attachments);
+    throwQuotaExceeded("number of attachments", limits_.attachments);
   std::int64_t attachment = freshId(attachments_);
-  attachments_.emplace(attachment, Attachment{id, memoryBytes, owner});
+  attachments_.emplace(attachment, Attached{std::make_shared<VirtineAttachment>(
+                                                snapshot.image, memoryBytes),
+                                            id, owner});
   ++snapshot.attachments;
   return attachment;
+}
+
+// With mutex_ held.
+void VirtineStore::unlink(const Attached& attached) {
+  attached.attachment->detached = true;
+  Snapshot& snapshot = snapshots_.at(attached.snapshot);
+  if (--snapshot.attachments == 0 && snapshot.dropped) erase(attached.snapshot);
 }
 
 void VirtineStore::detach(std::int64_t id) {
   std::lock_guard<std::mutex> lock(mutex_);
   auto found = attachments_.find(id);
-  if (found == attachments_.end()) unknownAttachment(id);
+  if (found == attachments_.end()) throwUnknownAttachment(id);
   unlink(found->second);
   attachments_.erase(found);
 }
 
-VirtineStore::Attached VirtineStore::find(std::int64_t id) const {
+VirtineAttachmentPtr VirtineStore::find(std::int64_t id) const {
   std::lock_guard<std::mutex> lock(mutex_);
   auto found = attachments_.find(id);
-  if (found == attachments_.end()) unknownAttachment(id);
-  const Attachment& attachment = found->second;
-  return {snapshots_.at(attachment.snapshot).image, attachment.memoryBytes};
-}
-
-void VirtineStore::countClean(std::int64_t restored, std::int64_t zeroed) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  ++cleans_;
-  restored_ += restored;
-  zeroed_ += zeroed;
-}
-
-void VirtineStore::countFailure() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  ++failures_;
+  if (found == attachments_.end()) throwUnknownAttachment(id);
+  return found->second.attachment;
 }
 
 virtine::Stats VirtineStore::stats() const {
-  std::lock_guard<std::mutex> lock(mutex_);
   virtine::Stats stats;
+  stats.cleans = counters_.cleans;
+  stats.failedCleans = counters_.failedCleans;
+  stats.bytesRestored = counters_.bytesRestored;
+  stats.bytesZeroed = counters_.bytesZeroed;
+  stats.tickets = counters_.tickets;
+  stats.submitted = counters_.submitted;
+  stats.cancelled = counters_.cancelled;
+  std::lock_guard<std::mutex> lock(mutex_);
   stats.snapshots = static_cast<std::int64_t>(snapshots_.size());
   stats.snapshotBytes = imageBytes_;
   stats.attachments = static_cast<std::int64_t>(attachments_.size());
-  stats.cleans = cleans_;
-  stats.failedCleans = failures_;
-  stats.bytesRestored = restored_;
-  stats.bytesZeroed = zeroed_;
   return stats;
 }
 

@@ -3,22 +3,27 @@
 // The snapshots and attachments of all connections.
 //
 // - Images never change once registered; a clean holds a reference to its
-//   image and copies without the lock.
-// - Everything has an owner, the connection that made it, and ends with it. A
-//   snapshot that others' attachments still use loses its id at once and its
-//   memory with the last of them.
+//   image and copies without the lock. The same bytes are kept once, however
+//   many snapshots have them.
+// - Everything has an owner, the connection that made it, and ends with it,
+//   but for snapshots that are to be kept. A snapshot that others' attachments
+//   still use loses its id at once and its memory with the last of them.
 // - Bounded by limits, over all connections together.
 #ifndef LANECALL_SERVER_VIRTINE_STORE_H
 #define LANECALL_SERVER_VIRTINE_STORE_H
 
 #include <virtine/virtine_types.h>
 
+#include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
+
+#include "virtine_counters.h"
+#include "virtine_image.h"
 
 namespace lanecall {
 
@@ -27,32 +32,52 @@ struct VirtineLimits {
   std::int64_t snapshots = 1024;
   std::int64_t attachments = 65536;
   std::int64_t memoryBytes = 64 << 20;  // one virtine's memory
+  // Of one connection, submitted and not reaped: requests, and the extents that
+  // they list.
+  std::int64_t tickets = 65536;
+  std::int64_t extents = 1 << 20;
+  std::int64_t answerBytes = 64 << 20;  // memory in one answer
 };
+
+// A virtine's memory, and what it is to be put back to.
+struct VirtineAttachment {
+  VirtineAttachment(VirtineImagePtr i, std::int64_t bytes)
+      : image(std::move(i)), memoryBytes(bytes) {}
+
+  const VirtineImagePtr image;
+  const std::int64_t memoryBytes;
+  // What has not begun by then does not any more.
+  std::atomic<bool> detached{false};
+};
+
+using VirtineAttachmentPtr = std::shared_ptr<VirtineAttachment>;
 
 class VirtineStore {
  public:
-  using Image = std::shared_ptr<const std::string>;
   // Stands for a connection; compared, never followed.
   using Owner = const void*;
-
-  struct Attached {
-    Image image;
-    std::int64_t memoryBytes;
-  };
+  static constexpr Owner kKept = nullptr;  // of what no connection's end ends
 
   explicit VirtineStore(const VirtineLimits& limits) : limits_(limits) {}
+  VirtineStore(const VirtineStore&) = delete;
+  VirtineStore& operator=(const VirtineStore&) = delete;
 
   // All of these throw the exceptions of virtine.thrift and may be called from
   // any thread.
-  std::int64_t add(Owner owner, const std::string& image);
+
+  // Whether an image of so many bytes fits, unless its bytes are here already:
+  // to be asked before they are fetched.
+  void checkImageSize(std::int64_t bytes) const;
+  virtine::Snapshot add(Owner owner, std::string image);
   void drop(std::int64_t snapshot);
+
   std::int64_t attach(Owner owner, std::int64_t memoryBytes,
                       std::int64_t snapshot);
   void detach(std::int64_t attachment);
-  Attached find(std::int64_t attachment) const;
+  VirtineAttachmentPtr find(std::int64_t attachment) const;
 
-  void countClean(std::int64_t restored, std::int64_t zeroed);
-  void countFailure();
+  const VirtineLimits& limits() const { return limits_; }
+  VirtineCounters& counters() { return counters_; }
   virtine::Stats stats() const;
 
   // Ends everything of an owner.
@@ -60,32 +85,40 @@ class VirtineStore {
 
  private:
   struct Snapshot {
-    Image image;
+    VirtineImagePtr image;
     Owner owner;
     std::int64_t attachments = 0;
     bool dropped = false;  // its owner is gone: no longer to be found
   };
-  struct Attachment {
+  struct Attached {
+    VirtineAttachmentPtr attachment;
     std::int64_t snapshot;
-    std::int64_t memoryBytes;
     Owner owner;
   };
+  // Of the images that snapshots have: by checksum, with how many have each.
+  struct Shared {
+    VirtineImagePtr image;
+    std::int64_t snapshots = 0;
+  };
+  using Images = std::unordered_multimap<std::int64_t, Shared>;
 
   template <typename Map>
   static std::int64_t freshId(const Map& taken);
+  VirtineImagePtr sameAs(const VirtineImagePtr& image) const;
+  Images::iterator shared(const VirtineImagePtr& image);
+  void retain(const VirtineImagePtr& image);
   Snapshot& findSnapshot(std::int64_t id);
   void erase(std::int64_t snapshot);
-  void unlink(const Attachment& attachment);
+  void unlink(const Attached& attached);
 
   const VirtineLimits limits_;
+  VirtineCounters counters_;
+  std::mutex adding_;         // one add() at a time; before mutex_
   mutable std::mutex mutex_;  // guards all below
   std::unordered_map<std::int64_t, Snapshot> snapshots_;
-  std::unordered_map<std::int64_t, Attachment> attachments_;
-  std::int64_t imageBytes_ = 0;
-  std::int64_t cleans_ = 0;
-  std::int64_t failures_ = 0;
-  std::int64_t restored_ = 0;
-  std::int64_t zeroed_ = 0;
+  std::unordered_map<std::int64_t, Attached> attachments_;
+  Images images_;
+  std::int64_t imageBytes_ = 0;  // of images_
 };
 
 }  // namespace lanecall

@@ -171,7 +171,8 @@ TEST_P(EndsTest, AnotherProtocolEndsTheConnection) {
     Client client(uri, options);
     virtine::Memory image;
     image.__set_bytes("of a client that will be killed");
-    client.virtine.registerSnapshot(image);
+    virtine::Snapshot snapshot;
+    client.virtine.registerSnapshot(snapshot, image, false);
     if (::write(tell, "!", 1) != 1) ::_exit(1);
     const std::string sent(4 << 20, 'x');
     std::string answer;

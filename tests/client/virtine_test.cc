@@ -2,6 +2,7 @@
 //
 // VirtineCleanup over every path.
 #include <limits>
+#include <map>
 
 #include "fixture.h"
 #include "random.h"
@@ -24,7 +25,9 @@ class VirtineTest : public ClientTest {
   static SnapshotId registered(Client& client, const std::string& image) {
     Memory memory;
     memory.__set_bytes(image);
-    return client.virtine.registerSnapshot(memory);
+    Snapshot snapshot;
+    client.virtine.registerSnapshot(snapshot, memory, false);
+    return snapshot.id;
   }
 };
 LANECALL_ON_EVERY_PATH(VirtineTest);
@@ -110,7 +113,10 @@ TEST_P(VirtineTest, EveryExceptionArrivesTyped) {
   Memory large;
   large.__set_inlineSize(kMax);
   EXPECT_THROW(client->virtine.attach(large, snapshot), QuotaExceeded);
-  EXPECT_THROW(client->virtine.registerSnapshot(Memory()), BadMemory);
+  Snapshot none;
+  EXPECT_THROW(client->virtine.registerSnapshot(none, Memory(), false),
+               BadMemory);
+  EXPECT_THROW(client->virtine.cancel(1), UnknownTicket);
 }
 
 TEST_P(VirtineTest, ASnapshotServesAttachmentsOfOtherConnections) {
@@ -123,6 +129,99 @@ TEST_P(VirtineTest, ASnapshotServesAttachmentsOfOtherConnections) {
   shell.clean();
   EXPECT_EQ(std::string(memory.begin(), memory.end()),
             std::string("shared\0\0", 8));
+}
+
+TEST_P(VirtineTest, AKeptSnapshotServesWhoeverHasItsId) {
+  Memory image;
+  image.__set_bytes("kept");
+  Snapshot kept;
+  connect()->virtine.registerSnapshot(kept, image, true);
+  auto other = connect();
+  std::vector<std::uint8_t> memory(4, 'X');
+  VirtineShell shell(other->virtine, kept.id, memory);
+  shell.clean();
+  EXPECT_EQ(std::string(memory.begin(), memory.end()), "kept");
+  shell.detach();
+  other->virtine.dropSnapshot(kept.id);
+  EXPECT_THROW(other->virtine.dropSnapshot(kept.id), UnknownSnapshot);
+}
+
+TEST_P(VirtineTest, EveryTicketOfRandomBatchesCompletesOnce) {
+  Random random(settings().seed);
+  SCOPED_TRACE("seed " + std::to_string(settings().seed));
+  auto client = connect();
+  const std::string image = random.bytes(10'000);
+  std::string clean = image;
+  clean.resize(16'384);
+  const SnapshotId snapshot = registered(*client, image);
+  std::vector<AttachmentId> attachments;
+  Memory size;
+  size.__set_inlineSize(16'384);
+  for (int i = 0; i < 8; ++i)
+    attachments.push_back(client->virtine.attach(size, snapshot));
+
+  std::map<Ticket, std::string> expected;
+  std::int64_t completed = 0;
+  const int batches = settings().scaled(200, 20);
+  for (int batch = 0; batch < batches; ++batch) {
+    std::vector<CleanRequest> requests(random.below(20));
+    std::vector<std::string> results;
+    for (CleanRequest& request : requests) {
+      request.attachment = attachments[random.below(attachments.size())];
+      const std::int64_t offset = random.below(16'000);
+      const std::int64_t length = 1 + random.below(16'384 - offset);
+      request.__set_dirty({extent(offset, length)});
+      Memory dirty;
+      dirty.__set_bytes(random.bytes(length));
+      request.__set_memory(dirty);
+      results.push_back(clean.substr(offset, length));
+    }
+    std::vector<Ticket> tickets;
+    client->virtine.submit(tickets, requests);
+    ASSERT_EQ(tickets.size(), requests.size());
+    for (std::size_t i = 0; i < tickets.size(); ++i)
+      ASSERT_TRUE(expected.emplace(tickets[i], results[i]).second);
+    const bool all = batch + 1 == batches;
+    const std::size_t atLeast =
+        all ? expected.size() : random.below(expected.size() + 1);
+    std::vector<Completion> completions;
+    client->virtine.reap(completions, int(atLeast), int(atLeast + 5), 60'000);
+    ASSERT_GE(completions.size(), atLeast);
+    for (const Completion& completion : completions) {
+      auto found = expected.find(completion.ticket);
+      ASSERT_NE(found, expected.end()) << "unknown, or completed twice";
+      ASSERT_TRUE(completion.__isset.result);
+      ASSERT_EQ(completion.result.memory.bytes, found->second);
+      expected.erase(found);
+      ++completed;
+    }
+  }
+  EXPECT_TRUE(expected.empty());
+  Stats stats;
+  client->virtine.stats(stats);
+  EXPECT_EQ(stats.cleans, completed);
+  EXPECT_EQ(stats.submitted, completed);
+  EXPECT_EQ(stats.tickets, 0);
+}
+
+TEST_P(VirtineTest, VerifyGivesTheSnapshotsChecksum) {
+  auto client = connect();
+  Memory image;
+  image.__set_bytes("abcde");
+  Snapshot snapshot;
+  client->virtine.registerSnapshot(snapshot, image, false);
+  CleanRequest request;
+  Memory size;
+  size.__set_inlineSize(5);
+  request.attachment = client->virtine.attach(size, snapshot.id);
+  Memory dirty;
+  dirty.__set_bytes("XXXXX");
+  request.__set_memory(dirty);
+  request.__set_verify(true);
+  CleanResult result;
+  client->virtine.clean(result, request);
+  ASSERT_TRUE(result.__isset.checksum);
+  EXPECT_EQ(result.checksum, snapshot.checksum);
 }
 
 }  // namespace

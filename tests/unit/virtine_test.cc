@@ -79,24 +79,55 @@ class VirtineTest : public ::testing::Test {
     return s;
   }
 
-  CleanRequest request(AttachmentId attachment, const std::string& memory) {
+  virtine::Snapshot registered(const Memory& image, bool keep = false) {
+    return registeredBy(handler, image, keep);
+  }
+
+  static virtine::Snapshot registeredBy(VirtineHandler& by, const Memory& image,
+                                        bool keep = false) {
+    virtine::Snapshot snapshot;
+    by.registerSnapshot(snapshot, image, keep);
+    return snapshot;
+  }
+
+  static CleanRequest request(AttachmentId attachment,
+                              const std::string& memory) {
     CleanRequest r;
     r.attachment = attachment;
     r.__set_memory(bytesOf(memory));
     return r;
   }
 
+  AttachmentId attached(const std::string& image, std::int64_t bytes) {
+    return handler.attach(sizeOf(bytes), registered(bytesOf(image)).id);
+  }
+
+  std::vector<Ticket> submitted(const std::vector<CleanRequest>& requests) {
+    std::vector<Ticket> tickets;
+    handler.submit(tickets, requests);
+    return tickets;
+  }
+
+  // With a bound that only a test that hangs meets.
+  std::vector<Completion> reaped(int atLeast, int atMost) {
+    std::vector<Completion> completions;
+    handler.reap(completions, atLeast, atMost, 60'000);
+    return completions;
+  }
+
   VirtineLimits limits{.snapshotBytes = 100,
                        .snapshots = 3,
                        .attachments = 4,
-                       .memoryBytes = 1000};
+                       .memoryBytes = 1000,
+                       .tickets = 5,
+                       .extents = 20,
+                       .answerBytes = 2000};
   std::shared_ptr<VirtineStore> store = std::make_shared<VirtineStore>(limits);
   VirtineHandler handler{store};
 };
 
 TEST_F(VirtineTest, CleanRestoresTheSnapshotAndZeroesAboveIt) {
-  auto attachment =
-      handler.attach(sizeOf(8), handler.registerSnapshot(bytesOf("abcde")));
+  auto attachment = handler.attach(sizeOf(8), registered(bytesOf("abcde")).id);
   CleanResult result;
   handler.clean(result, request(attachment, "XXXXXXXX"));
   EXPECT_EQ(result.memory.bytes, std::string("abcde\0\0\0", 8));
@@ -105,8 +136,7 @@ TEST_F(VirtineTest, CleanRestoresTheSnapshotAndZeroesAboveIt) {
 }
 
 TEST_F(VirtineTest, ExtentsAreCleanedInTheirOrder) {
-  auto attachment =
-      handler.attach(sizeOf(8), handler.registerSnapshot(bytesOf("abcde")));
+  auto attachment = handler.attach(sizeOf(8), registered(bytesOf("abcde")).id);
   auto r = request(attachment, "1234567");
   r.__set_dirty({extent(6, 2), extent(3, 3), extent(0, 2)});
   CleanResult result;
@@ -117,8 +147,7 @@ TEST_F(VirtineTest, ExtentsAreCleanedInTheirOrder) {
 }
 
 TEST_F(VirtineTest, AnEmptyListCleansNothing) {
-  auto attachment =
-      handler.attach(sizeOf(8), handler.registerSnapshot(bytesOf("abcde")));
+  auto attachment = handler.attach(sizeOf(8), registered(bytesOf("abcde")).id);
   auto r = request(attachment, "");
   r.__set_dirty({});
   CleanResult result;
@@ -127,8 +156,7 @@ TEST_F(VirtineTest, AnEmptyListCleansNothing) {
 }
 
 TEST_F(VirtineTest, MemoryOfAnotherSizeIsRefusedAndCounted) {
-  auto attachment =
-      handler.attach(sizeOf(8), handler.registerSnapshot(bytesOf("abcde")));
+  auto attachment = handler.attach(sizeOf(8), registered(bytesOf("abcde")).id);
   CleanResult result;
   EXPECT_THROW(handler.clean(result, request(attachment, "1234567")),
                BadMemory);
@@ -148,7 +176,7 @@ TEST_F(VirtineTest, UnknownIdsAreRefused) {
 }
 
 TEST_F(VirtineTest, ASnapshotInUseIsNotDropped) {
-  auto snapshot = handler.registerSnapshot(bytesOf("abc"));
+  auto snapshot = registered(bytesOf("abc")).id;
   auto attachment = handler.attach(sizeOf(3), snapshot);
   try {
     handler.dropSnapshot(snapshot);
@@ -163,24 +191,22 @@ TEST_F(VirtineTest, ASnapshotInUseIsNotDropped) {
 }
 
 TEST_F(VirtineTest, TheMemoryUnionMustFitTheCall) {
-  EXPECT_THROW(handler.registerSnapshot(sizeOf(5)), BadMemory);
-  EXPECT_THROW(handler.registerSnapshot(bytesOf("")), BadMemory);
-  EXPECT_THROW(handler.registerSnapshot(Memory()), BadMemory);
-  auto snapshot = handler.registerSnapshot(bytesOf("abc"));
+  EXPECT_THROW(registered(sizeOf(5)), BadMemory);
+  EXPECT_THROW(registered(bytesOf("")), BadMemory);
+  EXPECT_THROW(registered(Memory()), BadMemory);
+  auto snapshot = registered(bytesOf("abc")).id;
   EXPECT_THROW(handler.attach(bytesOf("abc"), snapshot), BadMemory);
   EXPECT_THROW(handler.attach(sizeOf(2), snapshot), BadMemory);
   EXPECT_THROW(handler.attach(sizeOf(-1), snapshot), BadMemory);
 }
 
 TEST_F(VirtineTest, EveryLimitHolds) {
-  EXPECT_THROW(handler.registerSnapshot(bytesOf(std::string(101, 'x'))),
-               QuotaExceeded);
-  auto snapshot = handler.registerSnapshot(bytesOf(std::string(60, 'x')));
-  EXPECT_THROW(handler.registerSnapshot(bytesOf(std::string(41, 'x'))),
-               QuotaExceeded);
-  handler.registerSnapshot(bytesOf("a"));
-  handler.registerSnapshot(bytesOf("b"));
-  EXPECT_THROW(handler.registerSnapshot(bytesOf("c")), QuotaExceeded);
+  EXPECT_THROW(registered(bytesOf(std::string(101, 'x'))), QuotaExceeded);
+  auto snapshot = registered(bytesOf(std::string(60, 'x'))).id;
+  EXPECT_THROW(registered(bytesOf(std::string(41, 'x'))), QuotaExceeded);
+  registered(bytesOf("a"));
+  registered(bytesOf("b"));
+  EXPECT_THROW(registered(bytesOf("c")), QuotaExceeded);
   EXPECT_THROW(handler.attach(sizeOf(1001), snapshot), QuotaExceeded);
   for (int i = 0; i < 4; ++i) handler.attach(sizeOf(1000), snapshot);
   EXPECT_THROW(handler.attach(sizeOf(1000), snapshot), QuotaExceeded);
@@ -191,8 +217,8 @@ TEST_F(VirtineTest, WhatAConnectionMadeEndsWithIt) {
   AttachmentId ours;
   {
     VirtineHandler other(store);
-    shared = other.registerSnapshot(bytesOf("shared"));
-    other.registerSnapshot(bytesOf("its own"));
+    shared = registeredBy(other, bytesOf("shared")).id;
+    registeredBy(other, bytesOf("its own"));
     other.attach(sizeOf(10), shared);
     ours = handler.attach(sizeOf(8), shared);
     EXPECT_EQ(stats().snapshots, 2);
@@ -209,8 +235,203 @@ TEST_F(VirtineTest, WhatAConnectionMadeEndsWithIt) {
   EXPECT_EQ(stats().snapshotBytes, 0);
 }
 
+TEST_F(VirtineTest, TheSameBytesAreStoredOnce) {
+  auto one = registered(bytesOf(std::string(80, 'x')));
+  auto two = registered(bytesOf(std::string(80, 'x')));
+  EXPECT_NE(one.id, two.id);
+  EXPECT_EQ(one.checksum, two.checksum);
+  EXPECT_EQ(stats().snapshots, 2);
+  EXPECT_EQ(stats().snapshotBytes, 80);
+  handler.dropSnapshot(one.id);
+  EXPECT_EQ(stats().snapshotBytes, 80);
+  auto attachment = handler.attach(sizeOf(80), two.id);
+  CleanResult result;
+  handler.clean(result, request(attachment, std::string(80, 'y')));
+  EXPECT_EQ(result.memory.bytes, std::string(80, 'x'));
+  handler.detach(attachment);
+  handler.dropSnapshot(two.id);
+  EXPECT_EQ(stats().snapshotBytes, 0);
+}
+
+TEST_F(VirtineTest, AKeptSnapshotOutlivesItsConnectionUntilItIsDropped) {
+  SnapshotId kept;
+  {
+    VirtineHandler other(store);
+    kept = registeredBy(other, bytesOf("kept"), true).id;
+  }
+  EXPECT_EQ(stats().snapshots, 1);
+  handler.detach(handler.attach(sizeOf(8), kept));
+  handler.dropSnapshot(kept);
+  EXPECT_EQ(stats().snapshots, 0);
+}
+
+TEST_F(VirtineTest, ASnapshotsChecksumIsXxh3OfItsBytes) {
+  // Known from xxHash's own tests: 64 bits, no seed, of no bytes.
+  EXPECT_EQ(checksumOf(""), static_cast<std::int64_t>(0x2d06800538d394c2u));
+  auto snapshot = registered(bytesOf("abcde"));
+  EXPECT_EQ(snapshot.bytes, 5);
+  EXPECT_EQ(snapshot.checksum, checksumOf("abcde"));
+}
+
+TEST_F(VirtineTest, VerifyGivesTheChecksumOfWhatWasCleaned) {
+  auto attachment = handler.attach(sizeOf(8), registered(bytesOf("abcde")).id);
+  auto r = request(attachment, "12345");
+  r.__set_dirty({extent(6, 2), extent(0, 3)});
+  CleanResult result;
+  handler.clean(result, r);
+  EXPECT_FALSE(result.__isset.checksum);
+  r.__set_verify(true);
+  handler.clean(result, r);
+  EXPECT_EQ(result.checksum, checksumOf(std::string("\0\0abc", 5)));
+}
+
+TEST_F(VirtineTest, RegionsNeedACardPort) {
+  Memory region;
+  region.__set_region({});
+  EXPECT_THROW(registered(region), BadMemory);
+  auto snapshot = registered(bytesOf("abc")).id;
+  EXPECT_THROW(handler.attach(region, snapshot), BadMemory);
+  auto attachment = handler.attach(sizeOf(3), snapshot);
+  CleanRequest r;
+  r.attachment = attachment;
+  r.__set_memory(region);
+  CleanResult result;
+  EXPECT_THROW(handler.clean(result, r), BadMemory);
+  Info info;
+  handler.info(info);
+  EXPECT_FALSE(info.byReference);
+  EXPECT_EQ(info.cardBytes, 0);
+  EXPECT_EQ(info.maxMemoryBytes, 1000);
+  EXPECT_EQ(info.maxSnapshots, 3);
+  EXPECT_EQ(info.maxSnapshotBytes, 100);
+  EXPECT_EQ(info.maxAttachments, 4);
+  EXPECT_EQ(info.maxTickets, 5);
+}
+
+// ---- Tickets
+
+TEST_F(VirtineTest, EachTicketCompletesOnceInOrder) {
+  auto attachment = attached("abcde", 8);
+  auto dirty = request(attachment, "12");
+  dirty.__set_dirty({extent(4, 2)});
+  auto tickets = submitted({request(attachment, "12345678"), dirty});
+  ASSERT_EQ(tickets.size(), 2u);
+  EXPECT_NE(tickets[0], tickets[1]);
+  EXPECT_EQ(stats().tickets, 2);
+  auto completions = reaped(2, 10);
+  ASSERT_EQ(completions.size(), 2u);
+  EXPECT_EQ(completions[0].ticket, tickets[0]);
+  EXPECT_EQ(completions[0].result.memory.bytes, std::string("abcde\0\0\0", 8));
+  EXPECT_FALSE(completions[0].__isset.failure);
+  EXPECT_EQ(completions[1].ticket, tickets[1]);
+  EXPECT_EQ(completions[1].result.memory.bytes, std::string("e\0", 2));
+  EXPECT_EQ(completions[1].result.zeroed, 1);
+  EXPECT_TRUE(reaped(1, 10).empty()) << "nothing is outstanding";
+  EXPECT_EQ(stats().tickets, 0);
+  EXPECT_EQ(stats().submitted, 2);
+  EXPECT_EQ(stats().cleans, 2);
+}
+
+TEST_F(VirtineTest, NoMoreThanAtMostAreReaped) {
+  auto attachment = attached("ab", 2);
+  submitted({request(attachment, "12"), request(attachment, "12"),
+             request(attachment, "12")});
+  EXPECT_EQ(reaped(3, 0).size(), 0u);
+  EXPECT_EQ(reaped(3, -1).size(), 0u);
+  EXPECT_EQ(reaped(3, 2).size(), 2u);
+  EXPECT_EQ(reaped(0, 5).size(), 1u);
+}
+
+TEST_F(VirtineTest, AnAnswerHoldsNoMoreMemoryThanItsLimit) {
+  auto attachment = attached("ab", 900);
+  const auto r = request(attachment, std::string(900, 'x'));
+  submitted({r, r, r});
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(reaped(3, 3).size(), 1u);
+}
+
+TEST_F(VirtineTest, SubmitTakesAllRequestsOrNone) {
+  auto attachment = attached("ab", 4);
+  auto bad = request(attachment, "1");
+  bad.__set_dirty({extent(4, 1)});
+  try {
+    submitted({request(attachment, "1234"), bad});
+    FAIL();
+  } catch (const BadExtent& error) {
+    EXPECT_EQ(error.request, 1);
+    EXPECT_EQ(error.index, 0);
+    EXPECT_EQ(error.fault, ExtentFault::OUTSIDE);
+  }
+  EXPECT_THROW(submitted({request(attachment, "1234"), request(7, "")}),
+               UnknownAttachment);
+  EXPECT_THROW(
+      submitted({request(attachment, "1234"), request(attachment, "")}),
+      BadMemory);
+  EXPECT_EQ(stats().submitted, 0);
+  EXPECT_TRUE(submitted({}).empty());
+}
+
+TEST_F(VirtineTest, TicketsAreLimited) {
+  const auto r = request(attached("ab", 2), "12");
+  submitted({r, r, r, r});
+  EXPECT_THROW(submitted({r, r}), QuotaExceeded);
+  submitted({r});
+  EXPECT_THROW(submitted({r}), QuotaExceeded);
+  EXPECT_EQ(reaped(5, 5).size(), 5u);
+  submitted({r, r, r, r, r});
+}
+
+TEST_F(VirtineTest, ExtentsOfTicketsAreLimited) {
+  auto r = request(attached("ab", 30), std::string(15, 'x'));
+  std::vector<Extent> dirty;
+  for (int i = 0; i < 15; ++i) dirty.push_back(extent(2 * i, 1));
+  r.__set_dirty(dirty);
+  submitted({r});
+  EXPECT_THROW(submitted({r}), QuotaExceeded);
+  reaped(1, 1);
+  submitted({r});
+}
+
+TEST_F(VirtineTest, ACancelledTicketSaysSo) {
+  auto attachment = attached("ab", 2);
+  auto tickets =
+      submitted({request(attachment, "12"), request(attachment, "12")});
+  EXPECT_TRUE(handler.cancel(tickets[1]));
+  EXPECT_TRUE(handler.cancel(tickets[1])) << "it still will not run";
+  EXPECT_THROW(handler.cancel(tickets[1] + 1), UnknownTicket);
+  auto completions = reaped(2, 2);
+  ASSERT_EQ(completions.size(), 2u);
+  EXPECT_TRUE(completions[0].__isset.result);
+  EXPECT_FALSE(completions[1].__isset.result);
+  EXPECT_EQ(completions[1].failure.fault, CleanFault::CANCELLED);
+  EXPECT_EQ(stats().cancelled, 1);
+  EXPECT_EQ(stats().cleans, 1);
+  EXPECT_THROW(handler.cancel(tickets[1]), UnknownTicket) << "reaped already";
+}
+
+TEST_F(VirtineTest, DetachCancelsWhatHasNotBegun) {
+  auto attachment = attached("ab", 2);
+  submitted({request(attachment, "12")});
+  handler.detach(attachment);
+  auto completions = reaped(1, 1);
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].failure.fault, CleanFault::CANCELLED);
+}
+
+TEST_F(VirtineTest, TicketsAreTheirConnections) {
+  auto attachment = attached("ab", 2);
+  {
+    VirtineHandler other(store);
+    std::vector<Ticket> tickets;
+    other.submit(tickets, {request(attachment, "12")});
+    EXPECT_THROW(handler.cancel(tickets[0]), UnknownTicket);
+    EXPECT_TRUE(reaped(1, 1).empty());
+    EXPECT_EQ(stats().tickets, 1);
+  }
+  EXPECT_EQ(stats().tickets, 0) << "its connection has ended";
+}
+
 TEST_F(VirtineTest, AShellIsCleanedInPlaceAndDetaches) {
-  auto snapshot = handler.registerSnapshot(bytesOf("abcde"));
+  auto snapshot = registered(bytesOf("abcde")).id;
   std::vector<std::uint8_t> memory(8, 'X');
   {
     VirtineShell shell(handler, snapshot, memory);
