@@ -39,6 +39,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -86,6 +87,12 @@ class DmaRun {
   const std::shared_ptr<State> state_;
 };
 
+// Card memory for buffers: in all, and what is free of it, perhaps in pieces.
+struct CardSpace {
+  std::uint64_t bytes = 0;
+  std::uint64_t freeBytes = 0;
+};
+
 class CardDevice {
  public:
   virtual ~CardDevice() = default;
@@ -93,6 +100,8 @@ class CardDevice {
   // Throws CardMemoryFull; std::invalid_argument for no bytes. Buffers together
   // have a share of card memory, so that rings still fit (CardPortOptions).
   virtual std::shared_ptr<CardBuffer> allocate(std::size_t bytes) = 0;
+
+  virtual CardSpace space() const = 0;
 
   // Is it a piece of this device's card memory, to be used in batches for it?
   // One that was allocated in an earlier session with the same device, or

@@ -21,7 +21,7 @@ bool is_allowed(std::uint32_t type, RegionAccess access) {
 
 FakeCardDevice::FakeCardDevice(std::size_t cardBytes)
     : card_(std::make_shared<Card>()) {
-  card_->free = cardBytes;
+  card_->bytes = card_->free = cardBytes;
   thread_ = std::thread([this] { work(); });
 }
 
@@ -86,6 +86,11 @@ std::shared_ptr<CardBuffer> FakeCardDevice::allocate(std::size_t bytes) {
         card->free += bytes;
       });
   return std::make_shared<CardBuffer>(data, bytes, card_.get(), 0, owner);
+}
+
+CardSpace FakeCardDevice::space() const {
+  std::lock_guard<std::mutex> lock(card_->mutex);
+  return {card_->bytes, card_->free};
 }
 
 bool FakeCardDevice::owns(const CardBuffer& buffer) const {

@@ -43,6 +43,7 @@ class FakeCardDevice : public CardDevice {
 
   // ---- CardDevice
   std::shared_ptr<CardBuffer> allocate(std::size_t bytes) override;
+  CardSpace space() const override;
   bool owns(const CardBuffer& buffer) const override;
   void submit(DmaBatch batch, DmaCallback done) override;
   bool isLost() const override;
@@ -59,6 +60,7 @@ class FakeCardDevice : public CardDevice {
   };
   struct Card {
     std::mutex mutex;
+    std::size_t bytes;
     std::size_t free;
   };
 
