@@ -25,9 +25,10 @@ std::vector<Service> services(const VirtineLimits& limits) {
   auto edu = processorOf<edu::EduProcessor>(std::make_shared<EduHandler>());
   auto store = std::make_shared<VirtineStore>(limits);
   return {{"Edu", [edu](const auto&) { return edu; }},
-          {"VirtineCleanup", [store](const auto&) {
+          {"VirtineCleanup", [store](const auto& connection) {
              return processorOf<virtine::VirtineCleanupProcessor>(
-                 std::make_shared<VirtineHandler>(store));
+                 std::make_shared<VirtineHandler>(
+                     store, cardDeviceOf(connection.transport)));
            }}};
 }
 
@@ -48,6 +49,10 @@ int main(int argc, char** argv) {
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_option("--max-attachments", limits.attachments, "Virtines attached")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app.add_option("--max-memory-bytes", limits.regionBytes,
+                   "Bytes of one virtine's memory, by reference")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_option("--max-tickets", limits.tickets,

@@ -3,9 +3,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
+#include <utility>
 
 #include "call_log.h"
+#include "virtine_dma.h"
 #include "virtine_errors.h"
+#include "virtine_target.h"
+#include "virtine_task.h"
 
 namespace lanecall {
 namespace {
@@ -30,11 +35,44 @@ bool is_size_only(const Memory& m) {
   return m.__isset.inlineSize && setIn(m) == 1 && m.inlineSize > 0;
 }
 
-void refuseRegion(const Memory& m) {
-  if (m.__isset.region)
-    throwBadMemory(
-        "memory by reference needs a connection over a device's card port; "
-        "send it in messages");
+bool is_region(const Memory& m) { return m.__isset.region && setIn(m) == 1; }
+
+bool is_span(const idl::RegionReference& r) {
+  std::int64_t end;
+  return r.offset >= 0 && r.length > 0 &&
+         !__builtin_add_overflow(r.offset, r.length, &end);
+}
+
+// One that is waited for.
+class OneClean : public CleanSink {
+ public:
+  void completed(std::span<CleanDone> done) override {
+    outcome_.set_value(std::move(done[0].outcome));
+  }
+  CleanOutcome wait() { return outcome_.get_future().get(); }
+
+ private:
+  std::promise<CleanOutcome> outcome_;
+};
+
+CleanResult cleanByReference(CleanJob job) {
+  auto sink = std::make_shared<OneClean>();
+  beginCleaning({std::make_shared<CleanTask>(std::move(job), 0, sink)});
+  CleanOutcome outcome = sink->wait();
+  if (outcome.failure) throw *outcome.failure;
+  return outcome.result;
+}
+
+void endCleaning(const VirtineAttachment& attachment) {
+  if (attachment.target) attachment.target->close(cancelled());
+}
+
+[[noreturn]] void throwOutOfCardMemory(const CardDevice& device,
+                                       std::int64_t bytes) {
+  virtine::OutOfCardMemory error;
+  error.bytes = bytes;
+  error.free = static_cast<std::int64_t>(device.space().freeBytes);
+  throw error;
 }
 
 std::string requests(std::size_t count) {
@@ -43,11 +81,19 @@ std::string requests(std::size_t count) {
 
 }  // namespace
 
+VirtineHandler::~VirtineHandler() {
+  for (const VirtineAttachmentPtr& attachment : store_->release(this))
+    endCleaning(*attachment);
+  tickets_->cancelAll();
+}
+
 void VirtineHandler::info(virtine::Info& result) {
   const VirtineLimits& limits = store_->limits();
-  result.byReference = false;
-  result.cardBytes = result.cardBytesFree = 0;
-  result.maxMemoryBytes = limits.memoryBytes;
+  const CardSpace card = device_ ? device_->space() : CardSpace{};
+  result.byReference = device_ != nullptr;
+  result.cardBytes = static_cast<std::int64_t>(card.bytes);
+  result.cardBytesFree = static_cast<std::int64_t>(card.freeBytes);
+  result.maxMemoryBytes = device_ ? limits.regionBytes : limits.memoryBytes;
   result.maxSnapshots = limits.snapshots;
   result.maxSnapshotBytes = limits.snapshotBytes;
   result.maxAttachments = limits.attachments;
@@ -55,13 +101,63 @@ void VirtineHandler::info(virtine::Info& result) {
   logCall("info()");
 }
 
+// ---- Memory
+
+// What a union names, for this connection's device.
+RegionReference VirtineHandler::lent(const Memory& memory) const {
+  if (!device_)
+    throwBadMemory(
+        "memory by reference needs a connection over a device's card port; "
+        "send it in messages");
+  if (!is_span(memory.region))
+    throwBadMemory("no region has " + std::to_string(memory.region.length) +
+                   " bytes at " + std::to_string(memory.region.offset));
+  return regionOf(memory.region);
+}
+
+virtine::Snapshot VirtineHandler::addLent(const Memory& image,
+                                          VirtineStore::Owner owner) {
+  const RegionReference region = lent(image);
+  const auto room = store_->reserve(image.region.length);
+  try {
+    return store_->add(owner, fetch(*device_, region));
+  } catch (const CardMemoryFull&) {
+    throwOutOfCardMemory(*device_, image.region.length);
+  }
+}
+
+VirtineAttachmentPtr VirtineHandler::attachmentOf(const Memory& memory,
+                                                  VirtineImagePtr image) const {
+  if (is_size_only(memory))
+    return std::make_shared<VirtineAttachment>(std::move(image),
+                                               memory.inlineSize);
+  if (!is_region(memory))
+    throwBadMemory(
+        "memory is attached by its region, or by its inlineSize, above 0");
+  const RegionReference region = lent(memory);
+  try {
+    auto target =
+        std::make_shared<CleanTarget>(device_, region, image->on(*device_));
+    return std::make_shared<VirtineAttachment>(
+        std::move(image), memory.region.length, std::move(target));
+  } catch (const CardMemoryFull&) {
+    throwOutOfCardMemory(*device_, image->size());
+  }
+}
+
+// ---- Snapshots and attachments
+
 void VirtineHandler::registerSnapshot(virtine::Snapshot& result,
                                       const Memory& image, const bool keep) {
-  refuseRegion(image);
-  if (!is_inline(image)) throwBadMemory("a snapshot comes as bytes");
-  result = store_->add(keep ? VirtineStore::kKept : this, image.bytes);
-  logCall("registerSnapshot(" + std::to_string(image.bytes.size()) + " bytes" +
-          (keep ? ", kept)" : ")"));
+  const VirtineStore::Owner owner = keep ? VirtineStore::kKept : this;
+  if (is_inline(image))
+    result = store_->add(owner, image.bytes);
+  else if (is_region(image))
+    result = addLent(image, owner);
+  else
+    throwBadMemory("a snapshot comes as bytes, or as a region");
+  logCall("registerSnapshot(" + std::to_string(result.bytes) + " bytes" +
+          (is_region(image) ? " by reference" : "") + (keep ? ", kept)" : ")"));
 }
 
 void VirtineHandler::dropSnapshot(const virtine::SnapshotId snapshot) {
@@ -71,22 +167,31 @@ void VirtineHandler::dropSnapshot(const virtine::SnapshotId snapshot) {
 
 virtine::AttachmentId VirtineHandler::attach(
     const Memory& memory, const virtine::SnapshotId snapshot) {
-  refuseRegion(memory);
-  if (!is_size_only(memory))
-    throwBadMemory("memory is attached by its inlineSize, above 0");
-  auto id = store_->attach(this, memory.inlineSize, snapshot);
-  logCall("attach(" + std::to_string(memory.inlineSize) + " bytes)");
+  const auto attachment = attachmentOf(memory, store_->image(snapshot));
+  const auto id = store_->attach(this, attachment, snapshot);
+  logCall("attach(" + std::to_string(attachment->memoryBytes) + " bytes" +
+          (attachment->target ? " by reference)" : ")"));
   return id;
 }
 
-void VirtineHandler::detach(const virtine::AttachmentId attachment) {
-  store_->detach(attachment);
+void VirtineHandler::detach(const virtine::AttachmentId id) {
+  const VirtineAttachmentPtr attachment = store_->detach(id);
+  endCleaning(*attachment);
+  if (attachment->target) attachment->target->waitUntilIdle();
   logCall("detach()");
+}
+
+// ---- Cleaning
+
+CleanResult VirtineHandler::cleaned(const CleanRequest& request) {
+  CleanJob job = checkedJob(request, store_->find(request.attachment));
+  return job.isByReference() ? cleanByReference(std::move(job))
+                             : cleanInline(job);
 }
 
 void VirtineHandler::clean(CleanResult& result, const CleanRequest& request) {
   try {
-    result = cleanInline(checkedJob(request, store_->find(request.attachment)));
+    result = cleaned(request);
   } catch (...) {
     ++store_->counters().failedCleans;
     throw;
@@ -117,7 +222,9 @@ std::vector<CleanJob> VirtineHandler::checked(
 
 void VirtineHandler::submit(std::vector<Ticket>& result,
                             const std::vector<CleanRequest>& asked) {
-  result = tickets_.open(checked(asked));
+  VirtineTickets::Opened opened = tickets_->open(checked(asked));
+  beginCleaning(std::move(opened.tasks));
+  result = std::move(opened.tickets);
   logCall("submit(" + requests(asked.size()) + ")");
 }
 
@@ -126,12 +233,12 @@ void VirtineHandler::reap(std::vector<Completion>& result,
                           const std::int32_t timeoutMs) {
   const auto timeout =
       std::chrono::milliseconds(std::clamp(timeoutMs, 0, kMostReapMs));
-  result = tickets_.reap(atLeast, atMost, timeout);
+  result = tickets_->reap(atLeast, atMost, timeout);
   logCall("reap() => " + requests(result.size()));
 }
 
 bool VirtineHandler::cancel(const Ticket ticket) {
-  const bool cancelled = tickets_.cancel(ticket);
+  const bool cancelled = tickets_->cancel(ticket);
   logCall(cancelled ? "cancel() => cancelled" : "cancel() => too late");
   return cancelled;
 }

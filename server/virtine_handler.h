@@ -5,6 +5,7 @@
 #ifndef LANECALL_SERVER_VIRTINE_HANDLER_H
 #define LANECALL_SERVER_VIRTINE_HANDLER_H
 
+#include <lanecall/card_device.h>
 #include <virtine/VirtineCleanup.h>
 
 #include <memory>
@@ -19,9 +20,14 @@ namespace lanecall {
 
 class VirtineHandler : public virtine::VirtineCleanupIf {
  public:
-  explicit VirtineHandler(std::shared_ptr<VirtineStore> store)
-      : store_(std::move(store)), tickets_(store_) {}
-  ~VirtineHandler() override { store_->release(this); }
+  // device: that the connection came through; null: it has none.
+  explicit VirtineHandler(std::shared_ptr<VirtineStore> store,
+                          std::shared_ptr<CardDevice> device = nullptr)
+      : store_(std::move(store)),
+        device_(std::move(device)),
+        tickets_(std::make_shared<VirtineTickets>(store_)) {}
+  // Does not wait for what is under way.
+  ~VirtineHandler() override;
   VirtineHandler(const VirtineHandler&) = delete;
   VirtineHandler& operator=(const VirtineHandler&) = delete;
 
@@ -43,11 +49,18 @@ class VirtineHandler : public virtine::VirtineCleanupIf {
   void stats(virtine::Stats& result) override;
 
  private:
+  RegionReference lent(const virtine::Memory& memory) const;
+  virtine::Snapshot addLent(const virtine::Memory& image,
+                            VirtineStore::Owner owner);
+  VirtineAttachmentPtr attachmentOf(const virtine::Memory& memory,
+                                    VirtineImagePtr image) const;
+  virtine::CleanResult cleaned(const virtine::CleanRequest& request);
   std::vector<CleanJob> checked(
       const std::vector<virtine::CleanRequest>& requests) const;
 
   const std::shared_ptr<VirtineStore> store_;
-  VirtineTickets tickets_;
+  const std::shared_ptr<CardDevice> device_;
+  const std::shared_ptr<VirtineTickets> tickets_;
 };
 
 }  // namespace lanecall

@@ -61,7 +61,10 @@ CleanJob checkedJob(const CleanRequest& request,
   else
     job.extents.push_back(whole(job.attachment->memoryBytes));
   job.bytes = checkExtents(job.extents, job.attachment->memoryBytes);
-  checkInlineMemory(request, job.bytes);
+  if (!job.isByReference())
+    checkInlineMemory(request, job.bytes);
+  else if (request.__isset.memory)
+    throwBadMemory("a virtine attached by reference is cleaned where it is");
   return job;
 }
 

@@ -22,7 +22,7 @@ struct CleanJob {
   std::int64_t bytes = 0;                // of all extents
   bool verify = false;
 
-  bool isCancelled() const { return attachment->detached; }
+  bool isByReference() const { return attachment->target != nullptr; }
 };
 
 // Throws virtine::BadExtent or virtine::BadMemory.

@@ -32,10 +32,22 @@ VirtineStore::Snapshot& VirtineStore::findSnapshot(std::int64_t id) {
 
 // ---- Images
 
-void VirtineStore::checkImageSize(std::int64_t bytes) const {
+void VirtineStore::checkImageSize(std::int64_t bytes) {
   if (bytes <= 0) throwBadMemory("a snapshot needs at least one byte");
-  if (bytes > limits_.snapshotBytes)
+}
+
+// It may prove to be one that is here already: so this does not count with
+// those that are.
+std::shared_ptr<const void> VirtineStore::reserve(std::int64_t bytes) {
+  checkImageSize(bytes);
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (bytes > limits_.snapshotBytes - reservedBytes_)
     throwQuotaExceeded("bytes of all snapshots", limits_.snapshotBytes);
+  reservedBytes_ += bytes;
+  return {this, [self = shared_from_this(), bytes](const void*) {
+            std::lock_guard<std::mutex> back(self->mutex_);
+            self->reservedBytes_ -= bytes;
+          }};
 }
 
 // The image with these bytes that is here, or null. They are compared without
@@ -107,24 +119,33 @@ void VirtineStore::drop(std::int64_t id) {
 
 // ---- Attachments
 
-std::int64_t VirtineStore::attach(Owner owner, std::int64_t memoryBytes,
+VirtineImagePtr VirtineStore::image(std::int64_t id) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return findSnapshot(id).image;
+}
+
+void VirtineStore::checkMemory(const VirtineAttachment& attachment) const {
+  const std::int64_t bytes = attachment.memoryBytes;
+  const std::int64_t most =
+      attachment.target ? limits_.regionBytes : limits_.memoryBytes;
+  if (bytes > most) throwQuotaExceeded("bytes of a virtine's memory", most);
+  if (bytes < attachment.image->size())
+    throwBadMemory("memory of " + std::to_string(bytes) +
+                   " bytes is smaller than its snapshot of " +
+                   std::to_string(attachment.image->size()));
+}
+
+std::int64_t VirtineStore::attach(Owner owner, VirtineAttachmentPtr attachment,
                                   std::int64_t id) {
+  checkMemory(*attachment);
   std::lock_guard<std::mutex> lock(mutex_);
   Snapshot& snapshot = findSnapshot(id);
-  if (memoryBytes > limits_.memoryBytes)
-    throwQuotaExceeded("bytes of a virtine's memory", limits_.memoryBytes);
-  if (memoryBytes < snapshot.image->size())
-    throwBadMemory("memory of " + std::to_string(memoryBytes) +
-                   " bytes is smaller than its snapshot of " +
-                   std::to_string(snapshot.image->size()));
   if (static_cast<std::int64_t>(attachments_.size()) >= limits_.attachments)
     throwQuotaExceeded("number of attachments", limits_.attachments);
-  std::int64_t attachment = freshId(attachments_);
-  attachments_.emplace(attachment, Attached{std::make_shared<VirtineAttachment>(
-                                                snapshot.image, memoryBytes),
-                                            id, owner});
+  const std::int64_t fresh = freshId(attachments_);
+  attachments_.emplace(fresh, Attached{std::move(attachment), id, owner});
   ++snapshot.attachments;
-  return attachment;
+  return fresh;
 }
 
 // With mutex_ held.
@@ -134,12 +155,14 @@ void VirtineStore::unlink(const Attached& attached) {
   if (--snapshot.attachments == 0 && snapshot.dropped) erase(attached.snapshot);
 }
 
-void VirtineStore::detach(std::int64_t id) {
+VirtineAttachmentPtr VirtineStore::detach(std::int64_t id) {
   std::lock_guard<std::mutex> lock(mutex_);
   auto found = attachments_.find(id);
   if (found == attachments_.end()) throwUnknownAttachment(id);
   unlink(found->second);
+  VirtineAttachmentPtr attachment = std::move(found->second.attachment);
   attachments_.erase(found);
+  return attachment;
 }
 
 VirtineAttachmentPtr VirtineStore::find(std::int64_t id) const {
@@ -165,11 +188,13 @@ virtine::Stats VirtineStore::stats() const {
   return stats;
 }
 
-void VirtineStore::release(Owner owner) {
+std::vector<VirtineAttachmentPtr> VirtineStore::release(Owner owner) {
+  std::vector<VirtineAttachmentPtr> released;
   std::lock_guard<std::mutex> lock(mutex_);
   std::erase_if(attachments_, [&](const auto& entry) {
     if (entry.second.owner != owner) return false;
     unlink(entry.second);
+    released.push_back(entry.second.attachment);
     return true;
   });
   for (auto it = snapshots_.begin(); it != snapshots_.end();) {
@@ -179,6 +204,7 @@ void VirtineStore::release(Owner owner) {
     snapshot.dropped = true;
     if (snapshot.attachments == 0) erase(at->first);
   }
+  return released;
 }
 
 }  // namespace lanecall

@@ -27,11 +27,15 @@
 
 namespace lanecall {
 
+class CleanTarget;
+
 struct VirtineLimits {
   std::int64_t snapshotBytes = 512 << 20;  // all images together
   std::int64_t snapshots = 1024;
   std::int64_t attachments = 65536;
-  std::int64_t memoryBytes = 64 << 20;  // one virtine's memory
+  // One virtine's memory, in messages and by reference.
+  std::int64_t memoryBytes = 64 << 20;
+  std::int64_t regionBytes = 1 << 30;
   // Of one connection, submitted and not reaped: requests, and the extents that
   // they list.
   std::int64_t tickets = 65536;
@@ -41,18 +45,21 @@ struct VirtineLimits {
 
 // A virtine's memory, and what it is to be put back to.
 struct VirtineAttachment {
-  VirtineAttachment(VirtineImagePtr i, std::int64_t bytes)
-      : image(std::move(i)), memoryBytes(bytes) {}
+  // Its memory travels in messages, unless there is a target.
+  VirtineAttachment(VirtineImagePtr i, std::int64_t bytes,
+                    std::shared_ptr<CleanTarget> t = nullptr)
+      : image(std::move(i)), memoryBytes(bytes), target(std::move(t)) {}
 
   const VirtineImagePtr image;
   const std::int64_t memoryBytes;
+  const std::shared_ptr<CleanTarget> target;
   // What has not begun by then does not any more.
   std::atomic<bool> detached{false};
 };
 
 using VirtineAttachmentPtr = std::shared_ptr<VirtineAttachment>;
 
-class VirtineStore {
+class VirtineStore : public std::enable_shared_from_this<VirtineStore> {
  public:
   // Stands for a connection; compared, never followed.
   using Owner = const void*;
@@ -65,23 +72,27 @@ class VirtineStore {
   // All of these throw the exceptions of virtine.thrift and may be called from
   // any thread.
 
-  // Whether an image of so many bytes fits, unless its bytes are here already:
-  // to be asked before they are fetched.
-  void checkImageSize(std::int64_t bytes) const;
+  // Room for an image that is yet to be fetched, for as long as it is held: so
+  // that all that are fetched together are bounded, too.
+  std::shared_ptr<const void> reserve(std::int64_t bytes);
   virtine::Snapshot add(Owner owner, std::string image);
   void drop(std::int64_t snapshot);
 
-  std::int64_t attach(Owner owner, std::int64_t memoryBytes,
+  VirtineImagePtr image(std::int64_t snapshot);
+
+  // attachment's image is this snapshot's.
+  std::int64_t attach(Owner owner, VirtineAttachmentPtr attachment,
                       std::int64_t snapshot);
-  void detach(std::int64_t attachment);
+  // Whoever detaches also has to end what is under way.
+  VirtineAttachmentPtr detach(std::int64_t attachment);
   VirtineAttachmentPtr find(std::int64_t attachment) const;
 
   const VirtineLimits& limits() const { return limits_; }
   VirtineCounters& counters() { return counters_; }
   virtine::Stats stats() const;
 
-  // Ends everything of an owner.
-  void release(Owner owner);
+  // Ends everything of an owner; returns what it had attached, for the same.
+  std::vector<VirtineAttachmentPtr> release(Owner owner);
 
  private:
   struct Snapshot {
@@ -104,6 +115,8 @@ class VirtineStore {
 
   template <typename Map>
   static std::int64_t freshId(const Map& taken);
+  static void checkImageSize(std::int64_t bytes);
+  void checkMemory(const VirtineAttachment& attachment) const;
   VirtineImagePtr sameAs(const VirtineImagePtr& image) const;
   Images::iterator shared(const VirtineImagePtr& image);
   void retain(const VirtineImagePtr& image);
@@ -118,7 +131,8 @@ class VirtineStore {
   std::unordered_map<std::int64_t, Snapshot> snapshots_;
   std::unordered_map<std::int64_t, Attached> attachments_;
   Images images_;
-  std::int64_t imageBytes_ = 0;  // of images_
+  std::int64_t imageBytes_ = 0;     // of images_
+  std::int64_t reservedBytes_ = 0;  // of reserve()
 };
 
 }  // namespace lanecall

@@ -4,22 +4,33 @@
 #include <algorithm>
 #include <utility>
 
+#include "virtine_dma.h"
 #include "virtine_errors.h"
 
 namespace lanecall {
 namespace {
 
+using virtine::CleanFault;
 using virtine::Completion;
 using virtine::Ticket;
 
 // Of an answer, next to the memory in it: more than any encoding takes.
 constexpr std::int64_t kCompletionBytes = 256;
 
-std::int64_t extentsOf(const std::vector<CleanJob>& jobs) {
-  std::int64_t extents = 0;
-  for (const CleanJob& job : jobs)
-    extents += static_cast<std::int64_t>(job.extents.size());
-  return extents;
+std::int64_t extentsOf(const CleanJob& job) {
+  return static_cast<std::int64_t>(job.extents.size());
+}
+
+Completion completionOf(Ticket ticket, CleanOutcome outcome) {
+  Completion completion;
+  completion.ticket = ticket;
+  if (outcome.failure) {
+    completion.__set_failure(*outcome.failure);
+  } else {
+    completion.__isset.result = true;
+    completion.result = std::move(outcome.result);
+  }
+  return completion;
 }
 
 }  // namespace
@@ -35,25 +46,57 @@ void VirtineTickets::checkQuota(const std::vector<CleanJob>& jobs) const {
   const auto outstanding = static_cast<std::int64_t>(entries_.size());
   if (tickets > limits.tickets - outstanding)
     throwQuotaExceeded("requests submitted and not reaped", limits.tickets);
-  if (extentsOf(jobs) > limits.extents - extents_)
+  std::int64_t extents = extents_;
+  for (const CleanJob& job : jobs) extents += extentsOf(job);
+  if (extents > limits.extents)
     throwQuotaExceeded("extents submitted and not reaped", limits.extents);
 }
 
-std::vector<Ticket> VirtineTickets::open(std::vector<CleanJob> jobs) {
-  std::vector<Ticket> tickets;
-  tickets.reserve(jobs.size());
+VirtineTickets::Opened VirtineTickets::open(std::vector<CleanJob> jobs) {
+  Opened opened;
+  opened.tickets.reserve(jobs.size());
   std::lock_guard<std::mutex> lock(mutex_);
   checkQuota(jobs);
   for (CleanJob& job : jobs) {
-    extents_ += static_cast<std::int64_t>(job.extents.size());
-    tickets.push_back(++last_);
-    entries_.emplace(last_, Entry{std::move(job)});
-    done_.push_back(last_);
+    Entry& entry = entries_[++last_];
+    opened.tickets.push_back(last_);
+    entry.extents = extentsOf(job);
+    extents_ += entry.extents;
+    if (job.isByReference()) {
+      entry.task = std::make_shared<CleanTask>(std::move(job), last_,
+                                               shared_from_this());
+      opened.tasks.push_back(entry.task);
+    } else {
+      entry.job = std::move(job);
+      done_.push_back(last_);
+    }
   }
-  const auto count = static_cast<std::int64_t>(tickets.size());
+  const auto count = static_cast<std::int64_t>(opened.tickets.size());
   store_->counters().tickets += count;
   store_->counters().submitted += count;
-  return tickets;
+  return opened;
+}
+
+void VirtineTickets::count(const CleanOutcome& outcome) {
+  VirtineCounters& counters = store_->counters();
+  if (!outcome.failure)
+    counters.countClean(outcome.result.restored, outcome.result.zeroed);
+  else if (outcome.failure->fault == CleanFault::CANCELLED)
+    ++counters.cancelled;
+  else
+    ++counters.failedCleans;
+}
+
+void VirtineTickets::completed(std::span<CleanDone> done) {
+  for (const CleanDone& one : done) count(one.outcome);
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (CleanDone& one : done) {
+    Entry& entry = entries_.at(one.ticket);
+    entry.outcome = std::move(one.outcome);
+    entry.task.reset();
+    done_.push_back(one.ticket);
+  }
+  changed_.notify_all();
 }
 
 // As many of the oldest as one answer has room for, but at least one. With
@@ -66,7 +109,7 @@ VirtineTickets::Reaped VirtineTickets::take(std::int64_t atMost) {
     const std::int64_t bytes = found->second.job.bytes + kCompletionBytes;
     if (bytes > room && !reaped.empty()) break;
     room -= bytes;
-    extents_ -= static_cast<std::int64_t>(found->second.job.extents.size());
+    extents_ -= found->second.extents;
     reaped.emplace_back(found->first, std::move(found->second));
     entries_.erase(found);
     done_.pop_front();
@@ -74,43 +117,64 @@ VirtineTickets::Reaped VirtineTickets::take(std::int64_t atMost) {
   return reaped;
 }
 
-Completion VirtineTickets::complete(Ticket ticket, const Entry& entry) {
-  Completion completion;
-  completion.ticket = ticket;
-  if (entry.cancelled || entry.job.isCancelled()) {
-    completion.__set_failure(cancelled());
-    ++store_->counters().cancelled;
-    return completion;
-  }
-  completion.__isset.result = true;
-  completion.result = cleanInline(entry.job);
-  store_->counters().countClean(completion.result.restored,
-                                completion.result.zeroed);
-  return completion;
+CleanOutcome VirtineTickets::outcomeOf(Entry& entry) {
+  if (!entry.job.attachment) return std::move(entry.outcome);
+  CleanOutcome outcome;
+  if (entry.cancelled || entry.job.attachment->detached)
+    outcome.failure = cancelled();
+  else
+    outcome.result = cleanInline(entry.job);
+  count(outcome);
+  return outcome;
 }
 
-// Memory in messages is always ready: nothing is waited for.
-std::vector<Completion> VirtineTickets::reap(std::int64_t, std::int64_t atMost,
-                                             std::chrono::milliseconds) {
+// With mutex_ held.
+bool VirtineTickets::isEnough(std::int64_t atLeast) const {
+  return static_cast<std::int64_t>(done_.size()) >= atLeast ||
+         done_.size() == entries_.size();
+}
+
+std::vector<Completion> VirtineTickets::reap(
+    std::int64_t atLeast, std::int64_t atMost,
+    std::chrono::milliseconds timeout) {
   Reaped reaped;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait_for(lock, timeout, [&] { return isEnough(atLeast); });
     reaped = take(atMost);
   }
   store_->counters().tickets -= static_cast<std::int64_t>(reaped.size());
   std::vector<Completion> completions;
   completions.reserve(reaped.size());
-  for (const auto& [ticket, entry] : reaped)
-    completions.push_back(complete(ticket, entry));
+  for (auto& [ticket, entry] : reaped)
+    completions.push_back(completionOf(ticket, outcomeOf(entry)));
   return completions;
 }
 
 bool VirtineTickets::cancel(Ticket ticket) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  auto found = entries_.find(ticket);
-  if (found == entries_.end()) throwUnknownTicket(ticket);
-  found->second.cancelled = true;
-  return true;
+  CleanTaskPtr task;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto found = entries_.find(ticket);
+    if (found == entries_.end()) throwUnknownTicket(ticket);
+    Entry& entry = found->second;
+    if (entry.job.attachment) return entry.cancelled = true;
+    if (!entry.task)
+      return entry.outcome.failure &&
+             entry.outcome.failure->fault == CleanFault::CANCELLED;
+    task = entry.task;
+  }
+  return cancelCleaning(*task);
+}
+
+void VirtineTickets::cancelAll() {
+  std::vector<CleanTaskPtr> tasks;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const auto& [ticket, entry] : entries_)
+      if (entry.task) tasks.push_back(entry.task);
+  }
+  for (const CleanTaskPtr& task : tasks) cancelCleaning(*task);
 }
 
 }  // namespace lanecall
