@@ -111,4 +111,19 @@ Channel parseChannel(const std::string& text) try {
   throw std::invalid_argument("--channel " + text + ": " + error.what());
 }
 
+std::string uriOf(const Channel& channel) {
+  using Scheme = Uri::Scheme;
+  switch (channel.kind) {
+    case Kind::kPcie:
+      return Uri{Scheme::kPcie, {}, 0, channel.address}.str();
+    case Kind::kTcp:
+      return Uri{Scheme::kTcp, channel.address, channel.port, {}}.str();
+    case Kind::kUnix:
+      return Uri{Scheme::kUnix, {}, 0, channel.address}.str();
+    default:
+      throw std::invalid_argument(
+          "this is for channels of kind pcie, tcp and unix");
+  }
+}
+
 }  // namespace lanecall::bench

@@ -43,6 +43,10 @@ struct Channel {
 // std::invalid_argument, one line, for what is no channel.
 Channel parseChannel(const std::string& text);
 
+// The address as lanecall::openTransport() takes it; std::invalid_argument for
+// serial and memory.
+std::string uriOf(const Channel& channel);
+
 }  // namespace lanecall::bench
 
 #endif

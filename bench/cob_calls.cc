@@ -4,7 +4,6 @@
 #include <edu/Edu.h>
 #include <event2/event.h>
 #include <lanecall/async_channel.h>
-#include <lanecall/uri.h>
 #include <thrift/protocol/TBinaryProtocol.h>
 #include <thrift/transport/TBufferTransports.h>
 
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "clock.h"
+#include "transports.h"
 
 namespace lanecall::bench {
 namespace {
@@ -24,26 +24,11 @@ struct FreeLoop {
   void operator()(event_base* loop) const { ::event_base_free(loop); }
 };
 
-std::string addressOf(const Channel& channel) {
-  using Scheme = Uri::Scheme;
-  switch (channel.kind) {
-    case Channel::Kind::kPcie:
-      return Uri{Scheme::kPcie, {}, 0, channel.address}.str();
-    case Channel::Kind::kTcp:
-      return Uri{Scheme::kTcp, channel.address, channel.port, {}}.str();
-    case Channel::Kind::kUnix:
-      return Uri{Scheme::kUnix, {}, 0, channel.address}.str();
-    default:
-      throw std::invalid_argument(
-          "asynchronous clients are for channels of kind pcie, tcp and unix");
-  }
-}
-
 class CobCalls : public Connection {
  public:
   explicit CobCalls(const Channel& channel)
       : loop_(::event_base_new()),
-        channel_(openAsyncChannel(notNull(loop_.get()), addressOf(channel),
+        channel_(openAsyncChannel(notNull(loop_.get()), uriOf(channel),
                                   clientOptions(channel))),
         client_(channel_, &protocols_) {}
 

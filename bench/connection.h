@@ -38,17 +38,15 @@ class Connection {
   // their way at a time. What a call takes is the time from the end of the one
   // before it; if several are on their way, from before it is sent, each to
   // when its answer has been read; that is for ping() only. Looks at the clock
-  // once for each call, or twice.
+  // once for each call, or twice. What is no call of Edu's says itself what its
+  // times are.
   virtual void run(const Span& span, int outstanding, Latencies& latencies) = 0;
 };
 
-// Milliseconds for connecting, and for each send and receive; a serial port has
-// no such bound.
-constexpr int kTimeoutMs = 10'000;
-
-// Connects; blocks for kTimeoutMs at most. number: the client's, from 0.
+// Connects; blocks for kTimeoutMs (transports.h) at most. number: the client's,
+// from 0. outstanding: as it will be in run().
 std::unique_ptr<Connection> connect(const Channel& channel, const Test& test,
-                                    int number);
+                                    int number, int outstanding);
 
 }  // namespace lanecall::bench
 

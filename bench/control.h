@@ -17,7 +17,13 @@
 //   default. A key that is not known is an error.
 // - What fails is {"id": 1, "error": "what, to what"}, and the next command is
 //   as good as any.
-// - mb_per_s: 10^6 bytes of binaries that went there and back; 0 for ping.
+// - A call is also: a DMA operation, a clean, a function that ran; then
+//   outstanding is the batch.
+// - mb_per_s: 10^6 bytes of binaries that went there and back, or of memory
+//   that was moved or cleaned; 0 for ping.
+// - cpu_us: of a processor's time for each clean or run, that of this program;
+//   busy_us: all that the machine's processors were not idle, the kernel's and
+//   others' included. Not there for calls, or where the kernel does not say.
 // - doorbells and so on: of the device during the slice, where the driver
 //   counts (counters.h); of all its channels, which are the slice's if nobody
 //   else uses it.

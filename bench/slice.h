@@ -18,7 +18,7 @@ namespace lanecall::bench {
 struct Slice {
   Test test;
   int clients = 1;      // threads, each with a connection of its own
-  int outstanding = 1;  // calls of one client on their way at a time
+  int outstanding = 1;  // calls of one client on their way at a time, a batch
   double seconds = 0.25;
   std::size_t minimumCalls = 50;  // of all clients; the slice lasts for these
   double warmUpSeconds = 0.02;
@@ -31,6 +31,10 @@ struct Outcome {
   double seconds = 0;             // from the common start to the last end
   std::vector<std::uint32_t> ns;  // each call's time, in any order
   Counters counters;              // of the device meanwhile; empty: none
+  // Of the processors' time meanwhile, this program's, and all that they were
+  // not idle; 0 where the kernel does not say, or it is not asked.
+  double programSeconds = 0;
+  double busySeconds = 0;
 };
 
 // Blocks for the slice. Throws what a client of it threw; then no number of it
