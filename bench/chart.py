@@ -77,7 +77,8 @@ def draw_throughput(axes, rows):
     axes.set_yscale("log")
     axes.set_xticks(range(len(sizes)),
                     [size.upper() for size in plan.SIZES])
-    axes.set_title("Bytes there and back: MB/s, by size (higher is better)")
+    axes.set_title("Bytes sent and given back: MB/s each way, by size "
+                   "(higher is better)")
     axes.set_xlabel("bytes in a call, each way")
 
 

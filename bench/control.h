@@ -19,8 +19,8 @@
 //   as good as any.
 // - A call is also: a DMA operation, a clean, a function that ran; then
 //   outstanding is the batch.
-// - mb_per_s: 10^6 bytes of binaries that went there and back, or of memory
-//   that was moved or cleaned; 0 for ping.
+// - mb_per_s: 10^6 bytes of binaries that went there, and as many back, or of
+//   memory that was moved or cleaned; 0 for ping.
 // - cpu_us: of a processor's time for each clean or run, that of this program;
 //   busy_us: all that the machine's processors were not idle, the kernel's and
 //   others' included. Not there for calls, or where the kernel does not say.
