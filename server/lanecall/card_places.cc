@@ -39,18 +39,24 @@ bool CardPlaces::findRoom(std::uint64_t bytes, std::uint64_t alignment,
 }
 
 std::unique_ptr<CardPlaces::Place> CardPlaces::take(std::uint64_t bytes,
-                                                    std::uint64_t alignment) {
+                                                    std::uint64_t alignment,
+                                                    Use use) {
   // Card memory's own size bounds every sum below.
   if (bytes == 0 || bytes > bytes_ || alignment > bytes_) return nullptr;
   bytes = roundUp(bytes, alignment);
   std::lock_guard<std::mutex> lock(mutex_);
+  if (use == Use::kBuffer &&
+      (bytes > bufferBytesMost_ || bufferBytes_ > bufferBytesMost_ - bytes))
+    return nullptr;
   Span room;
   if (!findRoom(bytes, alignment, &room)) {
     if (avoided_.empty()) return nullptr;
     avoided_.clear();
     if (!findRoom(bytes, alignment, &room)) return nullptr;
   }
+  room.use = use;
   auto span = taken_.insert(taken_.end(), room);
+  if (use == Use::kBuffer) bufferBytes_ += bytes;
   return std::make_unique<Place>(shared_from_this(), span);
 }
 
@@ -61,14 +67,27 @@ std::uint64_t CardPlaces::freeBytes() const {
   return bytes;
 }
 
+std::uint64_t CardPlaces::bufferBytes() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return bufferBytes_;
+}
+
+// What is inside of what is avoided already is not noted again: there can be
+// only so many that differ.
 void CardPlaces::avoid(std::uint64_t offset, std::uint64_t bytes) {
   if (bytes == 0 || offset >= bytes_) return;
   std::lock_guard<std::mutex> lock(mutex_);
-  avoided_.push_back({offset, offset + std::min(bytes, bytes_ - offset)});
+  const Span span{offset, offset + std::min(bytes, bytes_ - offset)};
+  auto covers = [&](const Span& other) {
+    return other.begin <= span.begin && span.end <= other.end;
+  };
+  if (std::none_of(avoided_.begin(), avoided_.end(), covers))
+    avoided_.push_back(span);
 }
 
 void CardPlaces::giveBack(std::list<Span>::iterator span) {
   std::lock_guard<std::mutex> lock(mutex_);
+  if (span->use == Use::kBuffer) bufferBytes_ -= span->end - span->begin;
   taken_.erase(span);
 }
 

@@ -3,6 +3,8 @@
 // Which parts of card memory are given out. Internal to the server library.
 //
 // - First fit, in multiples of the alignment asked for.
+// - Rings and buffers share it. Buffers together have a bound, so that rings
+//   still fit.
 // - A place is free again when the last holder of it is gone: the protocol may
 //   be done with a channel while a thread still writes into its rings.
 // - What the device reports as in use (by channels of an earlier session, which
@@ -20,10 +22,14 @@
 namespace lanecall {
 
 class CardPlaces : public std::enable_shared_from_this<CardPlaces> {
+ public:
+  enum class Use { kRings, kBuffer };
+
  private:
   struct Span {
     std::uint64_t begin;
     std::uint64_t end;
+    Use use = Use::kRings;
   };
 
  public:
@@ -44,14 +50,18 @@ class CardPlaces : public std::enable_shared_from_this<CardPlaces> {
     const std::list<Span>::iterator span_;
   };
 
-  explicit CardPlaces(std::uint64_t bytes) : bytes_(bytes) {}
+  CardPlaces(std::uint64_t bytes, std::uint64_t bufferBytesMost)
+      : bytes_(bytes), bufferBytesMost_(bufferBytesMost) {}
 
   // Null when there is no room. alignment is a power of two; bytes, not 0, is
   // rounded up to it. Any thread.
-  std::unique_ptr<Place> take(std::uint64_t bytes, std::uint64_t alignment);
+  std::unique_ptr<Place> take(std::uint64_t bytes, std::uint64_t alignment,
+                              Use use = Use::kRings);
 
   // What is not taken, in one piece or many. Any thread.
   std::uint64_t freeBytes() const;
+  std::uint64_t bufferBytes() const;
+  std::uint64_t bufferBytesMost() const { return bufferBytesMost_; }
 
   // The device says that this is in use.
   void avoid(std::uint64_t offset, std::uint64_t bytes);
@@ -61,7 +71,9 @@ class CardPlaces : public std::enable_shared_from_this<CardPlaces> {
   bool findRoom(std::uint64_t bytes, std::uint64_t alignment, Span* room) const;
 
   const std::uint64_t bytes_;
-  mutable std::mutex mutex_;  // guards both below
+  const std::uint64_t bufferBytesMost_;
+  mutable std::mutex mutex_;  // guards all below
+  std::uint64_t bufferBytes_ = 0;
   std::list<Span> taken_;
   std::vector<Span> avoided_;
 };

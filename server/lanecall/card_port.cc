@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <deque>
@@ -57,9 +58,9 @@ Uri parseCardUri(const std::string& address) {
 class CardPort::Impl final : public CardSessionHost {
  public:
   Impl(const std::string& address, std::shared_ptr<spdlog::logger> log,
-       int maxChannels)
+       CardPortOptions options)
       : log_(orSilent(std::move(log))),
-        maxChannels_(maxChannels),
+        options_(options),
         pause_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
         listener_(
             std::make_unique<Listener>(parseCardUri(address), SOCK_SEQPACKET)),
@@ -115,8 +116,15 @@ class CardPort::Impl final : public CardSessionHost {
                   [](const auto& book) { return book.second.expired(); });
     auto& book = books_[{device, inode, bytes}];
     auto places = book.lock();
-    if (!places) book = places = std::make_shared<CardPlaces>(bytes);
+    if (!places)
+      book = places = std::make_shared<CardPlaces>(bytes, buffersMost(bytes));
     return places;
+  }
+
+  // Without a product that could overflow.
+  std::uint64_t buffersMost(std::uint64_t bytes) const {
+    const std::uint64_t percent = std::clamp(options_.buffersPercent, 0, 100);
+    return bytes / 100 * percent + bytes % 100 * percent / 100;
   }
 
   void attached(const CardSession& session) override {
@@ -129,7 +137,7 @@ class CardPort::Impl final : public CardSessionHost {
   std::uint32_t refusal() override {
     if (!listener_) return LANECALL_ERR_REFUSED;
     const int live = *live_;
-    if (live < maxChannels_) {
+    if (live < options_.maxChannels) {
       declined_ = false;
       return LANECALL_ERR_NONE;
     }
@@ -221,7 +229,7 @@ class CardPort::Impl final : public CardSessionHost {
   }
 
   const std::shared_ptr<spdlog::logger> log_;
-  const int maxChannels_;
+  const CardPortOptions options_;
   // Channels that are or will be served; they may outlive the port.
   const std::shared_ptr<std::atomic<int>> live_ =
       std::make_shared<std::atomic<int>>(0);
@@ -249,8 +257,8 @@ class CardPort::Impl final : public CardSessionHost {
 };
 
 CardPort::CardPort(const std::string& address,
-                   std::shared_ptr<spdlog::logger> log, int maxChannels)
-    : impl_(std::make_shared<Impl>(address, std::move(log), maxChannels)) {}
+                   std::shared_ptr<spdlog::logger> log, CardPortOptions options)
+    : impl_(std::make_shared<Impl>(address, std::move(log), options)) {}
 
 CardPort::~CardPort() = default;
 

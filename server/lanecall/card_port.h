@@ -6,6 +6,7 @@
 //
 // - A thread of the port's own answers the devices. It sleeps while nothing
 //   opens or closes.
+// - The devices' DMA, for whoever serves their channels: card_device.h.
 // - Channels are given out ready to use, to whoever calls accept():
 //   TCardServerTransport for Thrift's servers, PollingServer, or a loop of your
 //   own. A channel outlives the port, as one whose connection broke.
@@ -24,14 +25,22 @@ namespace lanecall {
 // Throws std::invalid_argument, one line, unless it is unix:/path.
 Uri parseCardUri(const std::string& address);
 
+struct CardPortOptions {
+  // More channels at a time are declined: the device then uses its socket, if
+  // it has one.
+  int maxChannels = 256;
+  // How much of each card's memory buffers for DMA (card_device.h) may take;
+  // the rest is there for rings.
+  int buffersPercent = 50;
+};
+
 class CardPort {
  public:
-  // Listens at address, "unix:/path". More than maxChannels channels at a time
-  // are declined: the device then uses its socket, if it has one. Throws
-  // std::invalid_argument or std::runtime_error, one line that says what to do.
+  // Listens at address, "unix:/path". Throws std::invalid_argument or
+  // std::runtime_error, one line that says what to do.
   explicit CardPort(const std::string& address,
                     std::shared_ptr<spdlog::logger> log = nullptr,
-                    int maxChannels = 256);
+                    CardPortOptions options = {});
 
   // Every session ends, and with it every channel.
   ~CardPort();

@@ -26,7 +26,8 @@ bool TCardServerTransport::isOpen() const { return listening_; }
 void TCardServerTransport::listen() {
   try {
     port_.reset();
-    port_ = std::make_unique<CardPort>(address_, log_);
+    port_ = std::make_unique<CardPort>(
+        address_, log_, CardPortOptions{.buffersPercent = cardBuffers_});
   } catch (const std::exception& error) {
     throw TTransportException(TTransportException::NOT_OPEN, error.what());
   }

@@ -34,6 +34,8 @@ class TCardServerTransport
   void setSendTimeout(int ms) { sendTimeoutMs_ = ms; }
   void setRecvTimeout(int ms) { recvTimeoutMs_ = ms; }
   void setSpin(Spin spin) { spin_ = spin; }
+  // As CardPortOptions::buffersPercent.
+  void setCardBuffers(int percent) { cardBuffers_ = percent; }
 
   bool isOpen() const override;
   void listen() override;
@@ -60,6 +62,7 @@ class TCardServerTransport
   int sendTimeoutMs_ = 0;
   int recvTimeoutMs_ = 0;
   Spin spin_ = Spin::adaptive();
+  int cardBuffers_ = CardPortOptions().buffersPercent;
   Wake interrupt_;
   std::unique_ptr<CardPort> port_;
   bool listening_ = false;

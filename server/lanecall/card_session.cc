@@ -60,6 +60,8 @@ const char* name(std::uint32_t type) {
       return "DRAIN";
     case LANECALL_CARD_CLOSE:
       return "CLOSE";
+    case LANECALL_CARD_DONE:
+      return "DONE";
     default:
       return nullptr;
   }
@@ -126,6 +128,7 @@ CardSession::~CardSession() {
     if (channel.moderation) host_.loop().forget(channel.moderation->timer());
     if (channel.signals) channel.signals->end(-ECONNRESET);
   }
+  if (dma_) dma_->end();
 }
 
 void CardSession::start() {
@@ -139,28 +142,35 @@ void CardSession::ready(std::uint32_t events) {
   const auto alive = shared_from_this();
   try {
     if (events & EPOLLOUT) sendQueued();
-    for (int i = 0; i < kFramesInOneTurn && lost_.empty(); ++i) {
-      Frame frame;
-      Descriptors descriptors;
-      Got got = receive(&frame, &descriptors);
-      if (got == Got::kNothing) return;
-      if (got == Got::kEnd)
-        lost_ = "the device ended it";
-      else
-        take(frame, std::move(descriptors), got == Got::kCut);
-    }
+    takeFrames();
   } catch (const std::exception& error) {
     lost_ = error.what();
   }
   if (!lost_.empty()) host_.ended(*this, lost_);
 }
 
+void CardSession::takeFrames() {
+  bool isDone = false;  // any DMA
+  for (int i = 0; i < kFramesInOneTurn && lost_.empty(); ++i) {
+    Frame frame;
+    Descriptors descriptors;
+    Got got = receive(&frame, &descriptors);
+    if (got == Got::kNothing) break;
+    if (got == Got::kEnd)
+      lost_ = "the device ended it";
+    else
+      take(frame, std::move(descriptors), got == Got::kCut);
+    isDone = isDone || le32toh(frame.type) == LANECALL_CARD_DONE;
+  }
+  if (isDone && dma_) dma_->deliver();
+}
+
 CardSession::Got CardSession::receive(Frame* frame, Descriptors* descriptors) {
-  iovec bytes{frame, sizeof *frame};
+  iovec bytes[] = {{frame, sizeof *frame}, {payload_.data(), payload_.size()}};
   alignas(cmsghdr) char control[CMSG_SPACE(kDescriptorsMost * sizeof(int))];
   msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
+  message.msg_iov = bytes;
+  message.msg_iovlen = std::size(bytes);
   message.msg_control = control;
   message.msg_controllen = sizeof control;
   ssize_t size =
@@ -168,7 +178,11 @@ CardSession::Got CardSession::receive(Frame* frame, Descriptors* descriptors) {
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return Got::kNothing;
   if (size >= 0) adoptDescriptors(message, descriptors);
   if (size <= 0) return Got::kEnd;
-  require(size == sizeof *frame && !(message.msg_flags & MSG_TRUNC),
+  const auto bytesGot = static_cast<std::size_t>(size);
+  require(bytesGot >= sizeof *frame && !(message.msg_flags & MSG_TRUNC),
+          "a packet that is no frame");
+  payloadBytes_ = bytesGot - sizeof *frame;
+  require(payloadBytes_ == 0 || le32toh(frame->type) == LANECALL_CARD_DONE,
           "a packet that is no frame");
   if (!(message.msg_flags & MSG_CTRUNC)) return Got::kFrame;
   require(descriptors->size() < kDescriptorsMost,
@@ -193,6 +207,11 @@ void CardSession::take(const Frame& frame, Descriptors descriptors,
     return takeHello(frame, std::move(descriptors));
   if (type == LANECALL_CARD_OFFER)
     return takeOffer(frame, std::move(descriptors), isCut);
+  if (type == LANECALL_CARD_DONE) {
+    require(dma_ != nullptr, "DONE without FEATURE_DMA");
+    const char* wrong = dma_->takeDone(frame, payload());
+    return require(!wrong, wrong ? wrong : "");
+  }
 
   require(id <= lastId_, what + " for a channel that was never offered");
   auto found = offered_.find(id);
@@ -240,8 +259,27 @@ void CardSession::takeHello(const Frame& frame, Descriptors descriptors) {
   welcome.type = htole32(LANECALL_CARD_WELCOME);
   welcome.greeting.magic = htole32(LANECALL_CARD_MAGIC);
   welcome.greeting.version = htole32(LANECALL_CARD_VERSION);
+  if (le64toh(hello.features) & LANECALL_CARD_FEATURE_DMA) {
+    startDma(le32toh(hello.dma));
+    welcome.greeting.features = htole64(LANECALL_CARD_FEATURE_DMA);
+  }
   send(welcome);
   host_.attached(*this);
+}
+
+void CardSession::startDma(std::uint32_t operationsMost) {
+  require(operationsMost > 0, "a device that takes no DMA operation");
+  auto awaitRoom = [inbox = host_.loop().inbox(), self = weak_from_this()] {
+    inbox->post([self] {
+      if (auto session = self.lock()) session->watch();
+    });
+  };
+  dma_ = std::make_shared<DmaEngine>(
+      socket_.get(), operationsMost,
+      CardBuffers(places_, std::make_shared<const Mapping>(
+                               memory_->map(0, memory_->bytes()))),
+      std::move(awaitRoom));
+  payload_.resize(LANECALL_CARD_PACKET_MAX - sizeof(Frame));
 }
 
 void CardSession::takeOffer(const Frame& frame, Descriptors descriptors,
@@ -368,7 +406,7 @@ bool CardSession::reserve(Channel& channel) {
 
 // What is more than a channel's share is given only while plenty is left.
 bool CardSession::is_fair(std::uint64_t bytes) const {
-  const std::uint64_t card = memory_->bytes();
+  const std::uint64_t card = memory_->bytes() - places_->bufferBytes();
   if (bytes <= std::max(usualBytes(), card / channels_)) return true;
   const std::uint64_t free = places_->freeBytes();
   return free >= bytes && free - bytes >= card / 2;
@@ -418,6 +456,7 @@ std::unique_ptr<CardChannel> CardSession::map(std::uint64_t id,
   parts.rx = memory_->mapTwice(channel.places[2]->offset(), channel.rxBytes);
   parts.txBytes = channel.txBytes;
   parts.rxBytes = channel.rxBytes;
+  if (dma_) parts.device = dma_->makeDevice(parts.name);
   parts.closed = [inbox = host_.loop().inbox(), self = weak_from_this(),
                   id](std::uint32_t error) {
     inbox->post([self, id, error] {
@@ -475,7 +514,6 @@ void CardSession::send(const Frame& frame) {
     ssize_t sent = ::send(socket_.get(), &frame, sizeof frame,
                           MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0 || errno != EAGAIN) return;
-    host_.loop().change(socket_.get(), EPOLLIN | EPOLLOUT);
   }
   if (unsent_.size() >= kUnsentMost) {
     lost_ = "the device takes no frames";
@@ -483,6 +521,13 @@ void CardSession::send(const Frame& frame) {
     return;
   }
   unsent_.push_back(frame);
+  watch();
+}
+
+// For what there is to be done: EPOLLOUT while something waits to be sent.
+void CardSession::watch() {
+  const bool waits = !unsent_.empty() || (dma_ && dma_->awaitsRoom());
+  host_.loop().change(socket_.get(), waits ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 void CardSession::sendQueued() {
@@ -493,7 +538,8 @@ void CardSession::sendQueued() {
       return;
     unsent_.pop_front();
   }
-  host_.loop().change(socket_.get(), EPOLLIN);
+  if (dma_) dma_->roomAgain();
+  watch();
 }
 
 }  // namespace lanecall

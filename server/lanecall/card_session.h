@@ -10,6 +10,7 @@
 //   with it all of its channels.
 // - Card memory is everybody's: no channel is accepted without room for usual
 //   rings, and one that wants more than its share leaves half of it free.
+// - Handlers' threads send DMA by the session's socket, too (dma_engine.h).
 // - Never waits: frames that the device does not take are queued, a bounded
 //   number of them.
 #ifndef LANECALL_CARD_SESSION_H
@@ -20,6 +21,7 @@
 #include <lanecall/card_memory.h>
 #include <lanecall/card_places.h>
 #include <lanecall/descriptor.h>
+#include <lanecall/dma_engine.h>
 #include <lanecall/event_loop.h>
 #include <lanecall/interrupter.h>
 #include <sys/types.h>
@@ -30,6 +32,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -105,6 +108,10 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   enum class Got { kFrame, kCut, kNothing, kEnd };
 
   void ready(std::uint32_t events);
+  void takeFrames();
+  std::span<const std::uint8_t> payload() const {
+    return std::span(payload_).first(payloadBytes_);
+  }
   Got receive(Frame* frame, Descriptors* descriptors);
   void take(const Frame& frame, Descriptors descriptors, bool isCut);
   void takeHello(const Frame& frame, Descriptors descriptors);
@@ -131,6 +138,8 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   void send(std::uint32_t type, std::uint64_t id, std::uint32_t error = 0);
   void send(const Frame& frame);
   void sendQueued();
+  void watch();
+  void startDma(std::uint32_t operationsMost);
 
   CardSessionHost& host_;
   const Descriptor socket_;
@@ -139,9 +148,12 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   std::uint32_t channels_ = 0;
   std::optional<CardMemory> memory_;  // from HELLO on
   std::shared_ptr<CardPlaces> places_;
-  std::string declinedFor_;   // why the last OFFER was, if it was
-  Channels offered_;          // until closed
-  std::uint64_t lastId_ = 0;  // the greatest offered
+  std::shared_ptr<DmaEngine> dma_;     // null: it knows none
+  std::vector<std::uint8_t> payload_;  // what came behind a frame: room, and
+  std::size_t payloadBytes_ = 0;       // how much
+  std::string declinedFor_;            // why the last OFFER was, if it was
+  Channels offered_;                   // until closed
+  std::uint64_t lastId_ = 0;           // the greatest offered
   std::deque<Frame> unsent_;
   std::string lost_;  // why, once it is not empty
 };

@@ -86,8 +86,9 @@ class PollingServer::Poller
           "no place for devices to attach; give --card unix:/path");
     watch(wake_.fd(), EPOLLIN);
     for (const std::string& address : options_.card) {
-      ports_.push_back(
-          std::make_unique<CardPort>(address, log_, options_.maxConnections));
+      ports_.push_back(std::make_unique<CardPort>(
+          address, log_,
+          CardPortOptions{options_.maxConnections, options_.cardBuffers}));
       watch(ports_.back()->fd(), EPOLLIN);
     }
   }

@@ -197,6 +197,9 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
   count("--card-threads", server.cardThreads, 1, 1000,
         "Short calls of cards' channels that run at the same time; one that "
         "takes long has a thread of its own in any case");
+  count("--card-buffers", server.cardBuffers, 0, 100,
+        "Percent of a card's memory that buffers for DMA may take; the rest is "
+        "there for rings");
   app.add_option_function<std::string>(
       "--spin",
       [&server](const std::string& name) { server.spin = parseSpin(name); },

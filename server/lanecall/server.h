@@ -32,9 +32,11 @@ namespace lanecall {
 struct ServerOptions {
   std::vector<std::string> listen;
   // A polling server's (polling_server.h): where devices attach, unix:/path;
-  // how many short calls run at the same time; how it waits between calls.
+  // how many short calls run at the same time; how it waits between calls; how
+  // much of card memory is for buffers of DMA (card_device.h), in percent.
   std::vector<std::string> card;
   int cardThreads = 1;
+  int cardBuffers = 50;
   Spin spin = Spin::adaptive();
   Protocol protocol = Protocol::kBinary;
   Framing framing = Framing::kBuffered;

@@ -120,6 +120,9 @@ lanecall_card_frame CardDevice::helloFrame() const {
   hello.greeting.card_bytes = htole64(cardBytes_);
   hello.greeting.channels = htole32(LANECALL_MAX_CHANNELS);
   std::memcpy(hello.greeting.device, "edu0", 4);
+  if (dmaOperations)
+    hello.greeting.features = htole64(LANECALL_CARD_FEATURE_DMA);
+  hello.greeting.dma = htole32(dmaOperations);
   return hello;
 }
 
@@ -173,6 +176,48 @@ std::optional<lanecall_card_frame> CardDevice::receive() {
   return frame;
 }
 
+bool CardDevice::isReadable() const {
+  pollfd look{socket_.get(), POLLIN, 0};
+  return ::poll(&look, 1, 0) > 0;
+}
+
+std::optional<DmaPacket> CardDevice::receiveDma() {
+  pollfd wait{socket_.get(), POLLIN, 0};
+  if (::poll(&wait, 1, kPatienceMs) != 1) {
+    ADD_FAILURE() << "the server says nothing";
+    return {};
+  }
+  std::vector<std::uint8_t> bytes(LANECALL_CARD_PACKET_MAX + 1);
+  const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
+  if (size <= 0) return {};
+  lanecall_card_frame frame;
+  std::memcpy(&frame, bytes.data(), sizeof frame);
+  EXPECT_EQ(le32toh(frame.type), unsigned{LANECALL_CARD_DMA});
+  DmaPacket packet;
+  packet.operations.resize(le32toh(frame.batch.operations));
+  packet.extents.resize(le32toh(frame.batch.extents));
+  const std::size_t operations =
+      packet.operations.size() * sizeof(lanecall_dma_operation);
+  const std::size_t extents =
+      packet.extents.size() * sizeof(lanecall_dma_extent);
+  if (static_cast<std::size_t>(size) != sizeof frame + operations + extents ||
+      size > LANECALL_CARD_PACKET_MAX)
+    throw std::runtime_error("a DMA packet of another length than it says");
+  std::memcpy(packet.operations.data(), &bytes[sizeof frame], operations);
+  std::memcpy(packet.extents.data(), &bytes[sizeof frame] + operations,
+              extents);
+  return packet;
+}
+
+void CardDevice::sendDone(const std::vector<lanecall_dma_done>& done) {
+  lanecall_card_frame head = frame(LANECALL_CARD_DONE);
+  head.batch.operations = htole32(static_cast<std::uint32_t>(done.size()));
+  std::vector<std::uint8_t> bytes(sizeof head + done.size() * sizeof done[0]);
+  std::memcpy(bytes.data(), &head, sizeof head);
+  std::memcpy(&bytes[sizeof head], done.data(), done.size() * sizeof done[0]);
+  sendBytes(bytes.data(), bytes.size());
+}
+
 lanecall_card_frame CardDevice::expect(std::uint32_t type, std::uint64_t id) {
   auto frame = receive();
   if (!frame) throw std::runtime_error("the server has ended the session");
@@ -192,7 +237,8 @@ void CardDevice::greet() {
   EXPECT_EQ(le32toh(welcome.greeting.magic), LANECALL_CARD_MAGIC);
   EXPECT_EQ(le32toh(welcome.greeting.version) >> 16,
             unsigned{LANECALL_CARD_VERSION_MAJOR});
-  EXPECT_EQ(welcome.greeting.features, 0u);
+  EXPECT_EQ(le64toh(welcome.greeting.features),
+            dmaOperations ? LANECALL_CARD_FEATURE_DMA : 0u);
 }
 
 void CardDevice::sendOffer() {

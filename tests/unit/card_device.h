@@ -55,6 +55,12 @@ class CardClient : public RingIo {
   bool open_ = true;
 };
 
+// A DMA packet, whose counts were right.
+struct DmaPacket {
+  std::vector<lanecall_dma_operation> operations;
+  std::vector<lanecall_dma_extent> extents;
+};
+
 class CardDevice {
  public:
   static constexpr std::uint64_t kCardBytes = 64 << 20;
@@ -76,6 +82,16 @@ class CardDevice {
   void sendBytes(const void* bytes, std::size_t size,
                  const std::vector<int>& descriptors = {});
   void send(std::uint32_t type, std::uint64_t id) { send(frame(type, id)); }
+
+  // ---- DMA
+
+  // Before greet(): how many operations may be under way; 0, the default: it
+  // knows no DMA.
+  std::uint32_t dmaOperations = 0;
+  // The next packet is one of DMA; null when the server has ended the session.
+  std::optional<DmaPacket> receiveDma();
+  bool isReadable() const;  // or the session has ended
+  void sendDone(const std::vector<lanecall_dma_done>& done);
 
   // Waits for the next frame; null when the server has ended the session.
   std::optional<lanecall_card_frame> receive();

@@ -12,7 +12,8 @@ constexpr std::uint64_t kPage = 4096;
 
 class CardPlacesTest : public ::testing::Test {
  protected:
-  std::shared_ptr<CardPlaces> places = std::make_shared<CardPlaces>(8 * kPage);
+  std::shared_ptr<CardPlaces> places =
+      std::make_shared<CardPlaces>(8 * kPage, 4 * kPage);
 };
 
 TEST_F(CardPlacesTest, GivesTheFirstThatFits) {
@@ -35,6 +36,22 @@ TEST_F(CardPlacesTest, AlignsBeginningAndEnd) {
   auto b = places->take(kPage, 4 * kPage);
   EXPECT_EQ(b->offset(), 4 * kPage);
   EXPECT_EQ(b->bytes(), 4 * kPage);
+}
+
+TEST_F(CardPlacesTest, BuffersHaveABoundTogether) {
+  constexpr auto kBuffer = CardPlaces::Use::kBuffer;
+  EXPECT_EQ(places->take(5 * kPage, kPage, kBuffer), nullptr);
+  auto a = places->take(3 * kPage, kPage, kBuffer);
+  EXPECT_EQ(places->bufferBytes(), 3 * kPage);
+  EXPECT_EQ(places->take(2 * kPage, kPage, kBuffer), nullptr);
+  auto b = places->take(1, kPage, kBuffer);
+  EXPECT_EQ(places->bufferBytes(), 4 * kPage);
+  auto rings = places->take(4 * kPage, kPage);
+  EXPECT_NE(rings, nullptr);
+  a.reset();
+  EXPECT_EQ(places->bufferBytes(), kPage);
+  rings = nullptr;
+  EXPECT_NE(places->take(3 * kPage, kPage, kBuffer), nullptr);
 }
 
 TEST_F(CardPlacesTest, SaysWhenThereIsNoRoom) {

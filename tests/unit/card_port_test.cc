@@ -298,7 +298,8 @@ TEST_F(CardPortTest, AStoppedPortDeclinesAndGoesOn) {
 
 TEST_F(CardPortTest, ChannelsBeyondTheLimitAreDeclined) {
   port.reset();
-  port = std::make_unique<CardPort>("unix:" + path, nullptr, 1);
+  port = std::make_unique<CardPort>("unix:" + path, nullptr,
+                                    CardPortOptions{.maxChannels = 1});
   device.connect(path);
   open();
   device.send(device.frame(LANECALL_CARD_OFFER, 9),
@@ -314,7 +315,8 @@ TEST_F(CardPortTest, ChannelsBeyondTheLimitAreDeclined) {
 
 TEST_F(CardPortTest, ChannelsCountUntilNobodyServesThem) {
   port.reset();
-  port = std::make_unique<CardPort>("unix:" + path, nullptr, 2);
+  port = std::make_unique<CardPort>("unix:" + path, nullptr,
+                                    CardPortOptions{.maxChannels = 2});
   device.connect(path);
   open();
   device.send(LANECALL_CARD_CLOSE, device.lastId());
