@@ -365,6 +365,29 @@ TEST_F(Region, IsForgottenAtAReset) {
   EXPECT_EQ(guestErrors(), 0u);
 }
 
+// A property for tests of drivers, of a reset that ends regions and no other.
+TEST_F(Region, CanKeepADeviceFromRest) {
+  useQemuDevice(std::make_unique<QemuDevice>(std::make_shared<Qemu>(QemuOptions{
+      {"-device", argument({}) + ",id=dut,addr=4.0,x-rest-reads=3"}})));
+  enable();
+  const auto resets = [&] {
+    unsigned reads = 0;
+    device().write32(LANECALL_REG_CONTROL, 0);
+    while (device().read32(LANECALL_REG_STATUS) == LANECALL_STATUS_RESETTING) {
+      ++reads;
+    }
+    EXPECT_EQ(device().read32(LANECALL_REG_STATUS), 0u);
+    return reads;
+  };
+  EXPECT_EQ(resets(), 0u);
+  enable();
+  ScatteredMemory memory = scattered(1);
+  UserRegion region(device(), memory.extents());
+  ASSERT_TRUE(region.lend(soon()));
+  EXPECT_EQ(resets(), 3u);
+  EXPECT_EQ(resets(), 0u);
+}
+
 TEST_F(Region, ThatIsBeingLentIsForgottenAtAReset) {
   start();
   UserRegion region(device(), manyExtents());

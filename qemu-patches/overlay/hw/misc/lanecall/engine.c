@@ -156,6 +156,23 @@ void lanecall_breach(LanecallEngine *engine, const char *what, uint64_t value)
 
 /* ---- Life cycle -------------------------------------------------------- */
 
+void lanecall_engine_rest(LanecallEngine *engine)
+{
+    if (!engine->restless_reads && !lanecall_mover_busy(engine->card->mover)) {
+        engine->status &= ~LANECALL_STATUS_RESETTING;
+    }
+}
+
+static void reset_card(LanecallEngine *engine)
+{
+    lanecall_mover_reset(engine->card->mover);
+    if (lanecall_regions_reset(engine->regions)) {
+        engine->restless_reads = engine->rest_reads;
+    }
+    engine->status = LANECALL_STATUS_RESETTING;
+    lanecall_engine_rest(engine);
+}
+
 void lanecall_engine_reset(LanecallEngine *engine)
 {
     unsigned i;
@@ -170,11 +187,7 @@ void lanecall_engine_reset(LanecallEngine *engine)
     engine->control = 0;
     engine->status = 0;
     if (engine->card) {
-        lanecall_mover_reset(engine->card->mover);
-        lanecall_regions_reset(engine->regions);
-        if (lanecall_mover_busy(engine->card->mover)) {
-            engine->status = LANECALL_STATUS_RESETTING;
-        }
+        reset_card(engine);
     }
     engine->generation++;
     trace_lanecall_reset(engine->name, engine->generation);

@@ -65,6 +65,9 @@ bool lanecall_may_log(LanecallLog *log);
 /* The reset that clearing ENABLE makes. */
 void lanecall_engine_reset(LanecallEngine *engine);
 
+/* Shows that it is over, if it is. With card only. */
+void lanecall_engine_rest(LanecallEngine *engine);
+
 /* ---- pcie.c ------------------------------------------------------------ */
 
 /* Express capabilities if the bus has them, else a conventional device. */
@@ -457,8 +460,8 @@ bool lanecall_regions_check(const LanecallEngine *engine, Error **errp);
 LanecallRegions *lanecall_regions_new(LanecallEngine *engine);
 void lanecall_regions_free(LanecallRegions *regions);
 
-/* Forgets them all; after the mover's reset. */
-void lanecall_regions_reset(LanecallRegions *regions);
+/* Forgets them all; after the mover's reset. Were there any? */
+bool lanecall_regions_reset(LanecallRegions *regions);
 
 uint32_t lanecall_regions_read(const LanecallRegions *regions, hwaddr offset);
 

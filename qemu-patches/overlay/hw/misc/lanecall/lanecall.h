@@ -45,6 +45,7 @@ typedef struct LanecallEngine {
     uint32_t region_extents;
     uint32_t channels;
     uint32_t vectors; /* 0: one per channel and one for edu, at most 65 */
+    uint32_t rest_reads; /* for tests of drivers; see read_status() */
 
     PCIDevice *pdev;
     char *name; /* of the device, for traces and logs */
@@ -62,6 +63,7 @@ typedef struct LanecallEngine {
     uint32_t status;
     uint32_t generation;
     uint32_t guest_errors;
+    uint32_t restless_reads; /* of STATUS, before it may show rest */
 
     /* Is code at work, and what has it to do at its end? See engine.h. */
     bool at_work;

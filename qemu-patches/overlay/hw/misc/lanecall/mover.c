@@ -216,7 +216,7 @@ static void come_to_rest(LanecallMover *mover)
 {
     if (mover->stop && !lanecall_mover_busy(mover)) {
         mover->stop = false;
-        mover->engine->status &= ~LANECALL_STATUS_RESETTING;
+        lanecall_engine_rest(mover->engine);
     }
 }
 

@@ -500,18 +500,21 @@ LanecallRegions *lanecall_regions_new(LanecallEngine *engine)
     return regions;
 }
 
-void lanecall_regions_reset(LanecallRegions *regions)
+bool lanecall_regions_reset(LanecallRegions *regions)
 {
+    bool any = false;
     uint32_t i;
 
     for (i = 0; i < regions->engine->region_slots; i++) {
         if (regions->slot[i].state != SLOT_FREE) {
             clear_slot(regions, &regions->slot[i]);
+            any = true;
         }
     }
     regions->chosen_slot = 0;
     regions->vector = 0;
     regions->address = 0;
+    return any;
 }
 
 void lanecall_regions_free(LanecallRegions *regions)

@@ -46,7 +46,22 @@ static uint32_t offered(const LanecallEngine *engine)
                            LANECALL_FEATURE_REGIONS : 0);
 }
 
-static uint32_t device_read(const LanecallEngine *engine, hwaddr offset)
+/*
+ * With x-rest-reads=N a reset that ends regions takes N reads of STATUS before
+ * it may be over, so that a driver can be tested that does not wait for it.
+ */
+static uint32_t read_status(LanecallEngine *engine)
+{
+    uint32_t status = engine->status;
+
+    if (engine->restless_reads) {
+        engine->restless_reads--;
+        lanecall_engine_rest(engine);
+    }
+    return status;
+}
+
+static uint32_t device_read(LanecallEngine *engine, hwaddr offset)
 {
     switch (offset) {
     case LANECALL_REG_MAGIC:
@@ -62,7 +77,7 @@ static uint32_t device_read(const LanecallEngine *engine, hwaddr offset)
     case LANECALL_REG_CONTROL:
         return engine->control;
     case LANECALL_REG_STATUS:
-        return engine->status;
+        return read_status(engine);
     case LANECALL_REG_CHANNELS:
         return engine->channels;
     case LANECALL_REG_VECTORS:
