@@ -2,10 +2,14 @@
 // Whatever comes in the middle of DMA: regions taken back, resets, removals,
 // servers that go, faults of an IOMMU. Memory that the driver has got back
 // stays as it is, and every operation ends in one defined way.
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <span>
+#include <thread>
 
 #include "card_dma.h"
 #include "virtio_iommu.h"
@@ -160,6 +164,7 @@ TEST_F(DmaEnd, OfTheSessionDropsItsOperations) {
   ASSERT_TRUE(region->takeBack(soon()));
   memory.store(0, Bytes(kMiB, 0x33));
   EXPECT_TRUE(staysAs(memory, 0x33));
+  EXPECT_TRUE(memory.guardsAreWhole());
 }
 
 TEST_F(DmaEnd, QuitInTheMiddleOfItIsClean) {
@@ -171,6 +176,72 @@ TEST_F(DmaEnd, QuitInTheMiddleOfItIsClean) {
   qemu().qmp(R"({"execute": "quit"})");
   EXPECT_TRUE(session().waitEnd(soon()));
   lanecall_put32(&region.descriptor().status, LANECALL_REGION_PENDING);
+}
+
+// ---- A server that holds up page faults in card memory ----------------------
+
+// Punches holes into card memory, again and again: whoever touches a page there
+// meanwhile waits until the hole is made.
+class HolePuncher {
+ public:
+  explicit HolePuncher(CardSession& session)
+      : fd_(session.memoryFd()),
+        memory_(session.memory()),
+        thread_([this] { run(); }) {}
+  ~HolePuncher() {
+    done_ = true;
+    thread_.join();
+  }
+
+ private:
+  void run() {
+    while (!done_) {
+      for (size_t at = 0; at < memory_.size(); at += kPage) memory_[at] = 1;
+      fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                static_cast<off_t>(memory_.size()));
+    }
+  }
+
+  const int fd_;
+  const std::span<unsigned char> memory_;
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+class DmaHeldUp : public DmaEnd {
+ protected:
+  DmaHeldUp() {
+    start();
+    qemu().qmp(
+        R"({"execute": "trace-event-set-state",
+            "arguments": {"name": "lanecall_slice", "enable": true}})");
+  }
+
+  // What is copied by the worker although it is small, and comes alone.
+  bool isLeftToTheWorker(const UserRegion& region, uint64_t id) {
+    EXPECT_TRUE(moves({id, LANECALL_DMA_WRITE, region.key(), {{0, 0, kPage}}}));
+    return qemu().said().find("4096 bytes, by the worker: 1") !=
+           std::string::npos;
+  }
+};
+
+// Copies under the big lock stop when one of them has taken long.
+TEST_F(DmaHeldUp, IsCopiedOutsideTheBigLock) {
+  ScatteredMemory memory = scattered({kPage});
+  auto region = lend(memory);
+  HolePuncher puncher(session());
+  uint64_t id = 0;
+  EXPECT_TRUE(eventually([&] { return isLeftToTheWorker(*region, ++id); }));
+}
+
+// Places are cleared all the same, with pauses, and nobody else waits for it.
+TEST_F(DmaHeldUp, ChannelsStillGetTheirRings) {
+  HolePuncher puncher(session());
+  Accepted made = accepted();
+  made.channel->attach();
+  expectFrame(LANECALL_CARD_PLACE, made.offer.id);
+  session().send(cardPlaced(made.offer.id, placesOf(0)));
+  expectFrame(LANECALL_CARD_START, made.offer.id);
 }
 
 // ---- Removal ---------------------------------------------------------------

@@ -96,9 +96,14 @@ static void on_clear(void *opaque)
     bool entered = lanecall_enter(engine);
 
     if (lanecall_direct_clear(card)) {
-        qemu_bh_schedule(card->clear);
+        lanecall_card_clear_soon(card);
     }
     lanecall_leave(engine, entered);
+}
+
+void lanecall_card_clear_soon(LanecallCard *card)
+{
+    timer_mod(card->clear, MAX(get_clock(), card->alone_until));
 }
 
 static void on_greeting_timeout(void *opaque)
@@ -516,8 +521,7 @@ LanecallCard *lanecall_card_new(LanecallEngine *engine, Error **errp)
                                   card);
     card->lost = qemu_bh_new_guarded(on_lost, card,
                              &DEVICE(engine->pdev)->mem_reentrancy_guard);
-    card->clear = qemu_bh_new_guarded(on_clear, card,
-                              &DEVICE(engine->pdev)->mem_reentrancy_guard);
+    card->clear = timer_new_ns(QEMU_CLOCK_REALTIME, on_clear, card);
     lanecall_connection_init(&card->connection, server, on_connected, card);
     return card;
 }
@@ -526,8 +530,8 @@ void lanecall_card_free(LanecallCard *card)
 {
     lanecall_connection_destroy(&card->connection);
     timer_free(card->greeting);
+    timer_free(card->clear);
     qemu_bh_delete(card->lost);
-    qemu_bh_delete(card->clear);
     lanecall_bells_destroy(card);
     lanecall_packet_free(card->mover, card->packet);
     lanecall_mover_free(card->mover);

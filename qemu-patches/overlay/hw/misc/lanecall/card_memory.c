@@ -6,15 +6,26 @@
  * The server chooses where in it a channel's parts lie; here is what keeps them
  * apart. A channel holds its places until it is CLOSED, whatever becomes of the
  * server meanwhile: until then a program of the guest may have them mapped.
+ *
+ * A page fault in card memory may take long: it waits while the server punches
+ * a hole in the file, 5 to 200 ms for each of its pages where 64 MiB go, and
+ * then perhaps for the next hole. So what is done there under the big lock is
+ * little, 64 KiB at most, and it is timed: after work that was held up the main
+ * loop leaves card memory alone for PAUSE times as long. Thus a server can stop
+ * it for a small part of the time; beyond that it delays only its own channels
+ * and DMA.
  */
 #include "qemu/osdep.h"
 #include "qemu/memfd.h"
+#include "qemu/timer.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "engine.h"
 
 #define CARD_BYTES_MIN (1 * MiB)
-#define CLEARED_PER_TURN (256 * KiB)
+#define CLEARED_PER_TURN (64 * KiB)
+#define HELD_UP_NS SCALE_MS /* 64 KiB take a fiftieth of it */
+#define PAUSE 20
 
 static bool is_valid_size(uint64_t bytes)
 {
@@ -62,6 +73,20 @@ int lanecall_card_memory_fd(LanecallEngine *engine)
 uint8_t *lanecall_card_pointer(LanecallEngine *engine)
 {
     return memory_region_get_ram_ptr(&engine->card_memory);
+}
+
+void lanecall_card_touched(LanecallCard *card, int64_t begun)
+{
+    int64_t now = get_clock();
+
+    if (now - begun > HELD_UP_NS) {
+        card->alone_until = now + PAUSE * (now - begun);
+    }
+}
+
+bool lanecall_card_alone(const LanecallCard *card)
+{
+    return get_clock() < card->alone_until;
 }
 
 static bool overlap(const LanecallPlace *a, const LanecallPlace *b)
@@ -123,7 +148,8 @@ const LanecallPlace *lanecall_card_in_use(const LanecallEngine *engine,
  * By QEMU's own mapping, and not by punching holes in the file. That waits for
  * the inode's lock, which the server can hold for as long as it likes: by a
  * write to the file, from memory whose page faults it answers itself. A page
- * fault of this mapping takes no lock that can be held so.
+ * fault of this mapping takes no lock that can be held so; for as long as the
+ * server punches one hole it waits all the same.
  */
 bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places,
                          uint64_t *cleared)
@@ -131,6 +157,7 @@ bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places,
     uint8_t *memory = lanecall_card_pointer(engine);
     uint64_t left = CLEARED_PER_TURN;
     uint64_t from = *cleared; /* counted from the begin of places[i] */
+    int64_t begun = get_clock();
     unsigned i;
 
     for (i = 0; i < LANECALL_PLACES; i++) {
@@ -142,5 +169,6 @@ bool lanecall_card_clear(LanecallEngine *engine, const LanecallPlace *places,
         left -= bytes;
         from -= skipped;
     }
+    lanecall_card_touched(engine->card, begun);
     return left > 0;
 }

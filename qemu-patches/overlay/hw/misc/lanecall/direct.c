@@ -207,7 +207,7 @@ static void begin_clearing(LanecallChannel *ch)
     ch->direct.holds = true;
     ch->direct.clearing = true;
     ch->direct.cleared = 0;
-    qemu_bh_schedule(card_of(ch)->clear);
+    lanecall_card_clear_soon(card_of(ch));
 }
 
 static LanecallChannel *next_to_clear(LanecallCard *card)

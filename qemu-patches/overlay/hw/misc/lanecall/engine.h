@@ -337,8 +337,9 @@ struct LanecallCard {
     LanecallSession session;
     QEMUTimer *greeting; /* bounds that state */
     QEMUBH *lost; /* tells channels of a session's end */
-    QEMUBH *clear; /* clears places, some at a time */
+    QEMUTimer *clear; /* clears places, some at a time */
     unsigned clear_next; /* the channel whose turn it is */
+    int64_t alone_until; /* see card_memory.c */
     bool moves; /* the server may have bytes moved in this session */
     uint64_t first_id; /* of this session */
     uint64_t next_id;
@@ -359,6 +360,9 @@ void lanecall_card_free(LanecallCard *card);
 
 /* 0 if there is a session, or one that is still greeting, else -errno. */
 int lanecall_card_connect(LanecallCard *card);
+
+/* Has places cleared that wait for it. */
+void lanecall_card_clear_soon(LanecallCard *card);
 
 /* About a channel offered. May drop the session: its channels are lost. */
 void lanecall_card_send(LanecallCard *card,
@@ -442,6 +446,12 @@ bool lanecall_card_is_valid(const LanecallEngine *engine,
 /* One that a channel holds and that overlaps them, or NULL. */
 const LanecallPlace *lanecall_card_in_use(const LanecallEngine *engine,
                                           const LanecallPlace *places);
+
+/* Card memory was touched under the big lock, from @begun (get_clock()) on. */
+void lanecall_card_touched(LanecallCard *card, int64_t begun);
+
+/* Was that held up, so that it is to be left alone now? */
+bool lanecall_card_alone(const LanecallCard *card);
 
 /*
  * Clears some of what is left of them and adds it to @cleared, which begins at

@@ -5,7 +5,7 @@
  * lock, here in the main loop; a worker of QEMU's pool copies outside of it.
  * While it copies one slice the next are mapped. A slice that is small, when
  * the worker has none, is copied at once: two hops between threads would take
- * longer.
+ * longer. Unless the server has lately held up such a copy: card_memory.c.
  *
  * A turn: unmaps what has been copied, tells the server what is done, maps what
  * is next. Turns are bottom halves.
@@ -18,6 +18,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
+#include "qemu/timer.h"
 #include "qemu/units.h"
 #include "block/aio.h"
 #include "block/thread-pool.h"
@@ -230,6 +231,16 @@ static void send_worker(LanecallMover *mover)
                            mover, on_home, mover);
 }
 
+static void copy_at_once(LanecallMover *mover, LanecallSlice *slice)
+{
+    int64_t begun = get_clock();
+
+    copy_slice(slice, &mover->stop);
+    lanecall_card_touched(mover->engine->card, begun);
+    mover->copied++;
+    retire_slices(mover);
+}
+
 /* Maps one slice, if there is room for it. Has anything been put into it? */
 static bool launch_slice(LanecallMover *mover)
 {
@@ -244,15 +255,14 @@ static bool launch_slice(LanecallMover *mover)
         return false;
     }
     by_worker = mover->working || lanecall_mover_busy(mover) ||
-                slice->bytes > COPIED_AT_ONCE;
+                slice->bytes > COPIED_AT_ONCE ||
+                lanecall_card_alone(mover->engine->card);
     trace_lanecall_slice(mover->engine->name, slice->count, slice->bytes,
                          by_worker);
     /* Pairs with the acquire in work(). */
     qatomic_store_release(&mover->filled, mover->filled + 1);
     if (!by_worker) {
-        copy_slice(slice, &mover->stop);
-        mover->copied++;
-        retire_slices(mover);
+        copy_at_once(mover, slice);
     } else if (!mover->working) {
         send_worker(mover);
     }
