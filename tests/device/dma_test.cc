@@ -240,6 +240,35 @@ TEST_F(Dma, NeedsTheKey) {
   EXPECT_TRUE(fails({3, kRead, 5, {{0, 0, 1}}}, LANECALL_ERR_ACCESS));
 }
 
+TEST_F(Dma, NeedsEveryBitOfTheKey) {
+  start();
+  ScatteredMemory memory = scattered({kPage});
+  constexpr uint64_t kKey = 0x123456789abcdef1;
+  auto region = lend(memory, {.key = kKey});
+  for (unsigned bit = 0; bit < 64; ++bit) {
+    const uint64_t forged = kKey ^ uint64_t { 1 } << bit;
+    EXPECT_TRUE(
+        fails({bit, kFill, forged, {{0, 1, kPage}}}, LANECALL_ERR_ACCESS));
+  }
+  EXPECT_EQ(memory.load(0, kPage), Bytes(kPage));
+  EXPECT_TRUE(moves({64, kFill, kKey, {{0, 1, kPage}}}));
+}
+
+// Nor for what is lent in the same slot next.
+TEST_F(Dma, AStaleKeyIsWorthNothing) {
+  start();
+  ScatteredMemory memory = scattered({kPage});
+  for (uint64_t key = 1; key <= 10; ++key) {
+    auto region = lend(memory, {.slot = 3, .key = key});
+    if (key > 1) {
+      EXPECT_TRUE(
+          fails({key, kFill, key - 1, {{0, 1, kPage}}}, LANECALL_ERR_ACCESS));
+    }
+    EXPECT_EQ(memory.load(0, kPage), Bytes(kPage));
+    ASSERT_TRUE(region->takeBack(soon()));
+  }
+}
+
 TEST_F(Dma, NeedsTheRight) {
   start();
   ScatteredMemory memory = scattered({kPage});
