@@ -14,6 +14,7 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/user.h>
 #include <linux/slab.h>
@@ -96,18 +97,60 @@ static int look_up(unsigned long start, bool device_writes, unsigned int *flags,
 	return err;
 }
 
-/* From start on, at most count pages; as many as one mapping and the kernel let. */
+/* Locked, so that the file it is of, if any, stays as long as this looks. */
+static bool folio_is_written_back(struct folio *folio)
+{
+	struct address_space *mapping;
+	bool is;
+
+	if (folio_test_anon(folio))
+		return false;
+	folio_lock(folio);
+	mapping = folio_mapping(folio);
+	is = mapping && mapping_can_writeback(mapping);
+	folio_unlock(folio);
+	return is;
+}
+
+static bool any_is_written_back(struct page **pages, int count)
+{
+	struct folio *folio, *last = NULL;
+	int i;
+
+	for (i = 0; i < count; i++) {
+		folio = page_folio(pages[i]);
+		if (folio != last && folio_is_written_back(folio))
+			return true;
+		last = folio;
+	}
+	return false;
+}
+
+/*
+ * From start on, at most count pages; as many as one mapping and the kernel let.
+ *
+ * Another thread may have mapped something else there since the look-up. What
+ * must not happen then shows by the pages, once they are pinned; the rest is that
+ * program's own loss. (Keeping mmap_lock from one to the other would keep the
+ * program's other threads from all page faults of their own for as long as pages
+ * are brought in, and userfaultfd from working here.)
+ */
 static int pin_some(unsigned long start, unsigned long count,
 		    bool device_writes, struct page **pages)
 {
 	unsigned long end;
 	unsigned int flags;
-	int err = look_up(start, device_writes, &flags, &end);
+	int some = look_up(start, device_writes, &flags, &end);
 
-	if (err)
-		return err;
+	if (some)
+		return some;
 	count = min(count, (end - start) >> PAGE_SHIFT);
-	return pin_user_pages_fast(start, count, flags, pages) ?: -EFAULT;
+	some = pin_user_pages_fast(start, count, flags, pages);
+	if (some > 0 && device_writes && any_is_written_back(pages, some)) {
+		unpin_user_pages(pages, some);
+		return -EPERM;
+	}
+	return some ?: -EFAULT;
 }
 
 static int pin_all(struct lanecall_pinned *pinned, unsigned long start)

@@ -3,6 +3,7 @@
 // at the right time, and nothing once the memory is the program's again. Orders
 // to the card's firmware (firmware.py) go through another device, so that they
 // are answered whatever happens to this one.
+#include <fcntl.h>
 #include <lanecall/region.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -10,8 +11,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <functional>
+#include <thread>
 
 #include "lending.h"
 
@@ -200,6 +204,80 @@ TEST_F(Dma, TheParentsMemoryStaysLentAfterFork) {
   EXPECT_TRUE(memory.get(0, text.size()) == pattern(0, text.size()));
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
+}
+
+// ---- Files
+// -------------------------------------------------------------------------
+
+// A disk in memory: a file whose pages the kernel writes back.
+class DmaToFiles : public Dma {
+ protected:
+  static constexpr std::size_t kBytes = 2 * kPage;
+
+  void SetUp() override {
+    Dma::SetUp();
+    if (IsSkipped()) return;
+    if (::access(kDisk, F_OK) != 0 &&
+        std::system("insmod /root/brd.ko* rd_nr=1 rd_size=1024") != 0)
+      GTEST_SKIP() << "this kernel has no disk in memory";
+    disk_ = Fd(::open(kDisk, O_RDWR | O_CLOEXEC));
+    ASSERT_TRUE(disk_);
+  }
+
+  std::string onDisk() const {
+    std::string bytes(kBytes, '\0');
+    EXPECT_EQ(::pread(disk_.get(), bytes.data(), kBytes, 0),
+              static_cast<ssize_t>(kBytes));
+    return bytes;
+  }
+
+  static constexpr const char* kDisk = "/dev/ram0";
+  Fd disk_;
+};
+
+TEST_F(DmaToFiles, AreForReadingOnly) {
+  Memory shared(kBytes, disk_.get(), MAP_SHARED);
+  Memory copy(kBytes, disk_.get(), MAP_PRIVATE);
+  const auto address = reinterpret_cast<std::uintptr_t>(shared.data());
+  Fd fd = open_channel();
+  EXPECT_EQ(errno_of(fd.get(), address, kBytes, kWritable), EPERM);
+  EXPECT_EQ(errno_of(fd.get(), address, kBytes, kBoth), EPERM);
+  lanecall_region_registration region = lend(fd.get(), shared, kReadable);
+  EXPECT_TRUE(card_reads(region.key, 0, kBytes).bytes == onDisk());
+  lend(fd.get(), copy, kBoth);
+}
+
+// Now it is a file's page that is mapped there, now the program's own.
+TEST_F(DmaToFiles, AreNotWrittenIfTheyAreMappedMeanwhile) {
+  const std::string before = onDisk();
+  Memory place(kBytes);
+  std::atomic<bool> done{false};
+  std::thread swapper([&] {
+    while (!done) {
+      for (int fd : {disk_.get(), -1}) {
+        ::mmap(place.data(), kBytes, PROT_READ | PROT_WRITE,
+               MAP_FIXED | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED),
+               fd, 0);
+      }
+    }
+  });
+  Fd fd = open_channel();
+  const auto address = reinterpret_cast<std::uintptr_t>(place.data());
+  for (int lent = 0; lent < 150;) {
+    lanecall_region_registration wanted{};
+    wanted.address = address;
+    wanted.bytes = kBytes;
+    wanted.access = kWritable;
+    const int error = register_region(fd.get(), &wanted);
+    EXPECT_TRUE(error == 0 || error == EPERM || error == EFAULT) << error;
+    if (error != 0) continue;
+    lent++;
+    EXPECT_EQ(order("fill " + span(wanted.key, 0, kBytes) + " 170").error, 0);
+    EXPECT_EQ(unregister_region(fd.get(), wanted.region), 0);
+  }
+  done = true;
+  swapper.join();
+  EXPECT_TRUE(onDisk() == before) << "a file was written behind its back";
 }
 
 // ---- What is refused

@@ -49,6 +49,16 @@ int register_region(int fd, lanecall_region_registration* wanted) {
   return ::ioctl(fd, LANECALL_IOC_REGION_REGISTER, wanted) == 0 ? 0 : errno;
 }
 
+int errno_of(int fd, std::uintptr_t address, std::uint64_t bytes,
+             std::uint32_t access, std::uint32_t reserved) {
+  lanecall_region_registration wanted{};
+  wanted.address = address;
+  wanted.bytes = bytes;
+  wanted.access = access;
+  wanted.reserved = reserved;
+  return register_region(fd, &wanted);
+}
+
 int unregister_region(int fd, std::uint32_t region) {
   return ::ioctl(fd, LANECALL_IOC_REGION_UNREGISTER, &region) == 0 ? 0 : errno;
 }

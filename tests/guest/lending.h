@@ -42,6 +42,8 @@ std::vector<Memory> interleaved(std::size_t bytes);
 // 0, or errno. The first sets what the driver returns in wanted.
 int register_region(int fd, lanecall_region_registration* wanted);
 int unregister_region(int fd, std::uint32_t region);
+int errno_of(int fd, std::uintptr_t address, std::uint64_t bytes,
+             std::uint32_t access = kBoth, std::uint32_t reserved = 0);
 int sync_region(int fd, std::uint32_t region, std::uint32_t direction,
                 std::uint64_t offset, std::uint64_t bytes);
 

@@ -174,16 +174,6 @@ TEST_F(Regions, AnyAddressAndLengthWillDo) {
   }
 }
 
-int errno_of(int fd, std::uintptr_t address, std::uint64_t bytes,
-             std::uint32_t access = kBoth, std::uint32_t reserved = 0) {
-  lanecall_region_registration wanted{};
-  wanted.address = address;
-  wanted.bytes = bytes;
-  wanted.access = access;
-  wanted.reserved = reserved;
-  return register_region(fd, &wanted);
-}
-
 TEST_F(Regions, WishesThatCannotBeAreRefused) {
   Memory memory(2 * kPage);
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
