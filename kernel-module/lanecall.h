@@ -37,6 +37,7 @@
  *                           page, and the flags that end a channel. All looks
  *                           at shared indices and all arming happen under it,
  *                           so want_head and want_tail never move backwards.
+ *   lanecall_device.shares_lock  (spinlock) which user has how much (share.c).
  * Whoever holds reader, writer, setup or the device's lock, and has seen that
  * the channel is not detached, may use rings' memory and the registers:
  * detaching takes them all, and lending, which guards loans' memory likewise.
@@ -115,6 +116,15 @@ enum lanecall_counter {
 	LANECALL_COUNTERS
 };
 
+/* What a device has few of, and shares out among users; see share.c. */
+enum lanecall_shared {
+	LANECALL_SHARED_CHANNELS,
+	LANECALL_SHARED_REGIONS,
+	LANECALL_SHARED
+};
+
+struct lanecall_share;
+
 struct lanecall_slot {
 	struct lanecall_device *ldev;
 	unsigned int number;
@@ -162,8 +172,12 @@ struct lanecall_device {
 	struct ida region_slots;
 	atomic_t regions_in_use;
 
+	spinlock_t shares_lock; /* innermost; see above */
+	struct list_head shares; /* under shares_lock */
+
 	struct mutex lock; /* outermost; see above */
 	bool online; /* under lock */
+	bool restless; /* stopped, and may still be in an access; likewise */
 	u32 generation; /* under lock */
 	u64 features; /* accepted; under lock */
 	u64 counted_before[LANECALL_COUNTERS]; /* ended channels; under lock */
@@ -201,6 +215,7 @@ struct lanecall_channel {
 	struct lanecall_slot *slot;
 	u32 generation; /* of the device when this was opened */
 	u64 features; /* likewise */
+	struct lanecall_share *share; /* it counts as one of; until detached */
 	struct pid *opener; /* process that opened the file */
 	char opener_comm[TASK_COMM_LEN];
 
@@ -343,6 +358,13 @@ int lanecall_region_sync(struct lanecall_channel *ch,
 			 const struct lanecall_region_sync *wanted);
 void lanecall_regions_take_back(struct lanecall_channel *ch);
 void lanecall_regions_detach(struct lanecall_channel *ch);
+
+/* share.c: how much of a device one user may have */
+struct lanecall_share *lanecall_share_take(struct lanecall_device *ldev,
+					   enum lanecall_shared kind);
+void lanecall_share_give_back(struct lanecall_device *ldev,
+			      struct lanecall_share *share,
+			      enum lanecall_shared kind);
 
 /* file.c */
 extern const struct file_operations lanecall_fops;

@@ -231,6 +231,8 @@ lanecall_device_create(struct pci_dev *pdev, void __iomem *regs,
 	ldev->dev.parent = &pdev->dev;
 	ldev->dev.release = lanecall_device_release;
 	mutex_init(&ldev->lock);
+	spin_lock_init(&ldev->shares_lock);
+	INIT_LIST_HEAD(&ldev->shares);
 	ida_init(&ldev->region_slots);
 	ldev->pdev = pdev;
 	ldev->regs = regs;

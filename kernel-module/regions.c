@@ -42,6 +42,7 @@ struct lanecall_loan {
 	struct lanecall_table_page *table; /* under lending; NULL: read */
 	unsigned int table_pages;
 	unsigned int slot; /* the device's; with the memory */
+	struct lanecall_share *share; /* it counts as one of; likewise */
 	bool named; /* slot is what the program calls it; under lending */
 
 	struct lanecall_region *descriptor; /* under look; NULL: no memory */
@@ -187,15 +188,22 @@ static int map_and_describe(struct lanecall_loan *loan,
 	return err;
 }
 
-/* A slot of the device: -ENOSPC if it has none left. */
+/* A slot of the device: -ENOSPC if it has none left, -EDQUOT for this user. */
 static int take_slot(struct lanecall_loan *loan)
 {
 	struct lanecall_device *ldev = loan->ch->ldev;
-	int slot = ida_alloc_max(&ldev->region_slots, ldev->geo.regions - 1,
-				 GFP_KERNEL);
+	int slot;
 
-	if (slot < 0)
+	loan->share = lanecall_share_take(ldev, LANECALL_SHARED_REGIONS);
+	if (IS_ERR(loan->share))
+		return PTR_ERR(loan->share);
+	slot = ida_alloc_max(&ldev->region_slots, ldev->geo.regions - 1,
+			     GFP_KERNEL);
+	if (slot < 0) {
+		lanecall_share_give_back(ldev, loan->share,
+					 LANECALL_SHARED_REGIONS);
 		return slot;
+	}
 	loan->slot = slot;
 	atomic_inc(&ldev->regions_in_use);
 	return 0;
@@ -207,6 +215,7 @@ static void give_slot_back(struct lanecall_loan *loan)
 
 	atomic_dec(&ldev->regions_in_use);
 	ida_free(&ldev->region_slots, loan->slot);
+	lanecall_share_give_back(ldev, loan->share, LANECALL_SHARED_REGIONS);
 }
 
 /* From pinned memory to a loan in its channel's list, ready for ADD. */

@@ -48,6 +48,8 @@ void lanecall_slot_vacate(struct lanecall_slot *slot)
 	else
 		trace_lanecall_gone(slot);
 	lanecall_channel_detach(ch);
+	lanecall_share_give_back(slot->ldev, ch->share,
+				 LANECALL_SHARED_CHANNELS);
 	WRITE_ONCE(slot->channel, NULL);
 	WRITE_ONCE(slot->closing, LANECALL_IN_USE);
 	lanecall_channel_put(ch);
@@ -161,6 +163,24 @@ static struct lanecall_slot *find_free(struct lanecall_device *ldev)
 	return NULL;
 }
 
+/* A channel, counted as one of the caller's. */
+static struct lanecall_channel *channel_of_share(struct lanecall_slot *slot)
+{
+	struct lanecall_device *ldev = slot->ldev;
+	struct lanecall_share *share;
+	struct lanecall_channel *ch;
+
+	share = lanecall_share_take(ldev, LANECALL_SHARED_CHANNELS);
+	if (IS_ERR(share))
+		return ERR_CAST(share);
+	ch = lanecall_channel_create(slot);
+	if (IS_ERR(ch))
+		lanecall_share_give_back(ldev, share, LANECALL_SHARED_CHANNELS);
+	else
+		ch->share = share;
+	return ch;
+}
+
 static struct lanecall_channel *slot_open(struct lanecall_device *ldev)
 {
 	struct lanecall_channel *ch;
@@ -171,7 +191,7 @@ static struct lanecall_channel *slot_open(struct lanecall_device *ldev)
 	slot = find_free(ldev);
 	if (!slot)
 		return ERR_PTR(-EBUSY);
-	ch = lanecall_channel_create(slot);
+	ch = channel_of_share(slot);
 	if (IS_ERR(ch))
 		return ch;
 	kref_get(&ch->ref);
@@ -192,7 +212,7 @@ static struct lanecall_channel *slot_open(struct lanecall_device *ldev)
  * @ldev: the device
  *
  * Return: a channel that is CONNECTING, its reference the caller's;
- * lanecall_slot_release() gives both back. Or -ENODEV, -EBUSY, -ENOMEM,
+ * lanecall_slot_release() gives both back. Or -ENODEV, -EBUSY, -EDQUOT, -ENOMEM,
  * -ERESTARTSYS.
  */
 struct lanecall_channel *lanecall_slot_take(struct lanecall_device *ldev)

@@ -8,8 +8,8 @@
  * open    blocks, interruptibly, until the server has accepted; with O_NONBLOCK
  *         returns at once, POLLOUT or POLLERR then says that
  *         LANECALL_IOC_STATUS has the outcome. Errors: EBUSY (no channel free),
- *         ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT, ECONNRESET, EACCES, ENOBUFS,
- *         EIO, ENODEV.
+ *         EDQUOT (this user has its share of them), ECONNREFUSED, EHOSTUNREACH,
+ *         ETIMEDOUT, ECONNRESET, EACCES, ENOBUFS, EIO, ENODEV.
  * read    at least one byte, or 0 at the end of the stream, once everything
  *         that had arrived is read; EAGAIN with O_NONBLOCK; ECONNRESET when the
  *         connection broke.
@@ -18,9 +18,10 @@
  *         also while an O_NONBLOCK open still connects.
  * poll    POLLIN, POLLOUT, POLLHUP at the end, POLLERR after an error.
  * fsync   returns when the device has taken all that was written.
- * close   never blocks; what was written is still sent, within a bound, unless
- *         a reset overtakes it: over TCP, as on any socket, when a side closes
- *         before it has read all that came.
+ * close   blocks for regions only, until the device has let go of them; what
+ *         was written is still sent, within a bound, unless a reset overtakes
+ *         it: over TCP, as on any socket, when a side closes before it has read
+ *         all that came.
  *
  * After the device was unplugged or reset everything but close says EIO, and
  * poll POLLERR|POLLHUP; a new open works once the device is back.
@@ -206,7 +207,7 @@ LANECALL_ASSERT(sizeof(struct lanecall_channel_status) == 8, "channel_status");
  * EOPNOTSUPP if the device cannot; EINVAL, EFAULT; ENOMEM over RLIMIT_MEMLOCK, or
  * if the machine cannot map so much; EPERM for memory that cannot be lent (a
  * file's pages that would be written back); ENOSPC if all slots or extents of the
- * device are in use; EIO.
+ * device are in use, EDQUOT if this user has its share of slots; EIO.
  */
 #define LANECALL_IOC_REGION_REGISTER \
 	_IOWR(LANECALL_IOC, 16, struct lanecall_region_registration)

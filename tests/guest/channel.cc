@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -194,6 +195,25 @@ bool write_file(const std::string& path, const std::string& text) {
             static_cast<ssize_t>(text.size());
   ::close(fd);
   return ok;
+}
+
+Parameter::Parameter(const std::string& name, const std::string& value)
+    : path_("/sys/module/lanecall/parameters/" + name) {
+  std::ifstream(path_) >> before_;
+  EXPECT_TRUE(write_file(path_, value)) << path_;
+}
+
+Parameter::~Parameter() { EXPECT_TRUE(write_file(path_, before_)) << path_; }
+
+int as_user(unsigned user, const std::function<int()>& work) {
+  pid_t child = ::fork();
+  if (child == 0) {
+    if (::setgid(user) != 0 || ::setuid(user) != 0) ::_exit(125);
+    ::_exit(work());
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 124;
 }
 
 }  // namespace lanecall::guest_tests

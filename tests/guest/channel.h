@@ -100,4 +100,22 @@ bool is_booted_with(const std::string& word);
 // Writes text to a file; true if that worked.
 bool write_file(const std::string& path, const std::string& text);
 
+// A parameter of the module, as it was again at the end.
+class Parameter {
+ public:
+  Parameter(const std::string& name, const std::string& value);
+  ~Parameter();
+
+ private:
+  std::string path_;
+  std::string before_;
+};
+
+// Users without privileges.
+inline constexpr unsigned kNobody = 65534;
+inline constexpr unsigned kSomebody = 1000;
+
+// Exit status of a child that is this user; 0 is success.
+int as_user(unsigned user, const std::function<int()>& work);
+
 }  // namespace lanecall::guest_tests

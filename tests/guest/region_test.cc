@@ -264,41 +264,32 @@ TEST_F(Regions, ScatteredPagesCanBeLent) {
 // ---- Limits
 // --------------------------------------------------------------------
 
-// Exit status of a child without privileges; 0 is success.
-int as_nobody(const std::function<int()>& work) {
-  pid_t child = ::fork();
-  if (child == 0) {
-    if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(125);
-    ::_exit(work());
-  }
-  int status = -1;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 124;
-}
-
 TEST_F(Regions, CountAgainstTheLimitOfLockedMemory) {
   Fd fd = open_channel();
   Fd other = open_channel();
-  EXPECT_EQ(as_nobody([&] {
-              rlimit limit{16 * kPage, 16 * kPage};
-              if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 1;
-              Memory memory(17 * kPage);
-              auto at = reinterpret_cast<std::uintptr_t>(memory.data());
-              if (errno_of(fd.get(), at, 17 * kPage) != ENOMEM) return 2;
-              lanecall_region_registration most =
-                  lend(fd.get(), memory.data(), 16 * kPage);
-              if (errno_of(fd.get(), at, 1) != ENOMEM) return 3;
-              // One limit for all of a user's programs and descriptors.
-              pid_t child = ::fork();
-              if (child == 0)
-                ::_exit(errno_of(other.get(), at, 1) == ENOMEM ? 0 : 1);
-              int status = -1;
-              ::waitpid(child, &status, 0);
-              if (status != 0) return 4;
-              if (unregister_region(fd.get(), most.region) != 0) return 5;
-              if (errno_of(fd.get(), at, 16 * kPage) != 0) return 6;
-              return 0;
-            }),
+  EXPECT_EQ(as_user(kNobody,
+                    [&] {
+                      rlimit limit{16 * kPage, 16 * kPage};
+                      if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 1;
+                      Memory memory(17 * kPage);
+                      auto at = reinterpret_cast<std::uintptr_t>(memory.data());
+                      if (errno_of(fd.get(), at, 17 * kPage) != ENOMEM)
+                        return 2;
+                      lanecall_region_registration most =
+                          lend(fd.get(), memory.data(), 16 * kPage);
+                      if (errno_of(fd.get(), at, 1) != ENOMEM) return 3;
+                      // One limit for all of a user's programs and descriptors.
+                      pid_t child = ::fork();
+                      if (child == 0)
+                        ::_exit(errno_of(other.get(), at, 1) == ENOMEM ? 0 : 1);
+                      int status = -1;
+                      ::waitpid(child, &status, 0);
+                      if (status != 0) return 4;
+                      if (unregister_region(fd.get(), most.region) != 0)
+                        return 5;
+                      if (errno_of(fd.get(), at, 16 * kPage) != 0) return 6;
+                      return 0;
+                    }),
             0);
 }
 

@@ -138,6 +138,7 @@ TEST_F(RegionTest, EveryFailureSaysWhatToDo) {
                                {EFAULT, "not all of it is there"},
                                {EPERM, "lend a copy"},
                                {ENOSPC, "regions="},
+                               {EDQUOT, "regions_share"},
                                {EIO, "open it again"},
                                {ENOTCONN, "open it again"}}) {
     lender->error = error;

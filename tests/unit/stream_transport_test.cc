@@ -100,9 +100,10 @@ TYPED_TEST(EitherTransportTest, OpenFailsAsTheConnectionDid) {
 
 TYPED_TEST(EitherTransportTest, OpenErrorsNameTheRemedy) {
   const std::pair<int, const char*> cases[] = {
-      {-ENOENT, "modprobe"},   {-EACCES, "access"},
-      {-EBUSY, "channels"},    {-ENOTTY, "/dev/lanecallN"},
-      {-EOPNOTSUPP, "--mode"}, {-ECONNREFUSED, "rpc="}};
+      {-ENOENT, "modprobe"},       {-EACCES, "access"},
+      {-EBUSY, "channels="},       {-ENOTTY, "/dev/lanecallN"},
+      {-EDQUOT, "channels_share"}, {-EOPNOTSUPP, "--mode"},
+      {-ECONNREFUSED, "rpc="}};
   for (auto [error, remedy] : cases) {
     this->script.opens = {error};
     std::string text = this->thrown(TTransportException::NOT_OPEN,

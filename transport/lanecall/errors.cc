@@ -24,6 +24,9 @@ const char* deviceRemedy(int error) {
     case EBUSY:
       return "all its channels are in use; close one, or give the device more "
              "(channels=)";
+    case EDQUOT:
+      return "this user has its share of the device's channels; close one, or "
+             "raise the module's parameter channels_share";
     case EOPNOTSUPP:
       return "this machine and device share no memory that programs may map "
              "(use --mode auto or rw), or the device does not moderate "

@@ -28,6 +28,9 @@ const char* remedyFor(int error) {
     case ENOSPC:
       return "the device has no place left; take others back, or give it more "
              "(regions=, region-extents=)";
+    case EDQUOT:
+      return "this user has its share of the device's regions; take others "
+             "back, or raise the module's parameter regions_share";
     case EINVAL:
       return "lend at least one byte";
     case EIO:

@@ -61,8 +61,9 @@ class Region {
   // The memory stays the caller's. Blocks while pages are brought in. Throws:
   // EOPNOTSUPP (the device takes none, or there is no lender), ENOMEM (over the
   // limit), EFAULT (not there, or not writable but kWrite), EPERM (a file on a
-  // disk, and kWrite), ENOSPC (the device has no place left), EIO (it was
-  // reset), ENOTCONN (the connection was closed), EINVAL.
+  // disk, and kWrite), ENOSPC (the device has no place left), EDQUOT (this user
+  // has its share of it), EIO (it was reset), ENOTCONN (the connection was
+  // closed), EINVAL.
   Region(std::shared_ptr<Lender> lender, void* memory, std::size_t bytes,
          RegionAccess access);
   // For the device to read.
