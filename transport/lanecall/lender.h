@@ -17,7 +17,8 @@
 namespace lanecall {
 
 // Each call returns 0 or a negated errno value; -ENOTCONN once the channel is
-// closed, which takes all memory back. Any thread may call.
+// closed, which takes all memory back. Any thread may call. Closing waits for
+// calls that are under way, so it may block for as long as they do.
 class Lender {
  public:
   Lender() = default;
@@ -46,7 +47,8 @@ class NodeLender : public Lender {
   int sync(const lanecall_region_sync& wanted) override;
   std::string name() const override { return name_; }
 
-  // Before the descriptor is closed; waits for calls that are under way.
+  // Before the descriptor is closed; waits for calls that are under way, so
+  // that none of them finds another file behind the descriptor's number.
   void end();
 
  private:

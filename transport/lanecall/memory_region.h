@@ -11,7 +11,8 @@
 // Only whoever knows the key can reach the memory, and only through this
 // device. It ends with the Region, with the transport's connection, or with the
 // program, whatever is first, and never before the device can touch the memory
-// no longer.
+// no longer: the transport's close() waits for that, and for other threads that
+// are just lending through it or taking back.
 //
 // Meanwhile the memory's pages are pinned and count against the user's limit of
 // locked memory (ulimit -l). Memory that is unmapped stays lent, but nobody
