@@ -121,6 +121,7 @@ void lanecall_channel_put(struct lanecall_channel *ch)
  * lanecall_channel_detach() - take the channel's memory away
  * @ch: out of the device's reach; the device's lock is held
  *
+ * From a restless device none is taken away, but it is as gone for everyone else.
  * Sleepers wake with an error; calls in the middle of a copy finish it first. A
  * program that has mapped keeps its pages of host memory, without the device.
  */
@@ -143,8 +144,10 @@ void lanecall_channel_detach(struct lanecall_channel *ch)
 	ch->index = NULL;
 	spin_unlock(&ch->look);
 	lanecall_mapping_revoke(ch);
-	lanecall_rings_free(ch);
-	free_index(ch, index);
+	if (!ch->ldev->restless) {
+		lanecall_rings_free(ch);
+		free_index(ch, index);
+	}
 	mutex_unlock(&ch->writer);
 	mutex_unlock(&ch->reader);
 	mutex_unlock(&ch->setup);

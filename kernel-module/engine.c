@@ -8,6 +8,7 @@
 #include <linux/delay.h>
 #include <linux/iopoll.h>
 #include <linux/log2.h>
+#include <linux/moduleparam.h>
 
 #include "lanecall.h"
 #include "trace.h"
@@ -15,10 +16,14 @@
 #define LANECALL_REGISTERS_END 0x64 /* past the last device register */
 #define LANECALL_ALL_ONES 0xffffffffU
 
-/* The specification allows 100 ms; what comes after is not hurried by less. */
 #define LANECALL_RESET_STEP_US 1000
-#define LANECALL_RESET_TIMEOUT_US (1000 * 1000)
-#define LANECALL_RESET_MOST_MS 100
+#define LANECALL_RESET_MOST_MS 100 /* as the specification has it */
+
+/* Longer than that: the device may be a program that is short of a processor. */
+static unsigned int reset_ms = 30000;
+module_param(reset_ms, uint, 0644);
+MODULE_PARM_DESC(reset_ms,
+		 "How long a reset device may take to come to rest before its memory is given up for lost (ms)");
 
 /* count blocks of at least size bytes, one each stride, inside the BAR? */
 static bool is_valid_array(u32 offset, u32 stride, u32 count, u32 size,
@@ -127,7 +132,7 @@ static int lanecall_engine_reset(void __iomem *regs)
 				status == LANECALL_ALL_ONES ||
 				!(status & LANECALL_STATUS_RESETTING),
 				LANECALL_RESET_STEP_US,
-				LANECALL_RESET_TIMEOUT_US, false,
+				READ_ONCE(reset_ms) * (u64)USEC_PER_MSEC, false,
 				regs + LANECALL_REG_STATUS);
 	if (err)
 		return err;
@@ -183,6 +188,7 @@ static int lanecall_engine_enable(struct lanecall_device *ldev)
 		return -EIO;
 	}
 	ldev->generation = readl(ldev->regs + LANECALL_REG_GENERATION);
+	ldev->restless = false;
 	ldev->online = true;
 	pci_save_state(ldev->pdev); /* for lanecall_slot_reset() */
 	return 0;
@@ -204,10 +210,13 @@ static void engine_stop(struct lanecall_device *ldev)
 
 	if (ldev->online) {
 		ldev->online = false;
-		if (lanecall_engine_reset(ldev->regs) == -ETIMEDOUT)
+		ldev->restless =
+			lanecall_engine_reset(ldev->regs) == -ETIMEDOUT;
+		if (ldev->restless)
 			dev_err(&ldev->dev,
-				"the engine does not stop: cutting its bus access\n");
-		/* Whatever the device does now, it cannot reach memory. */
+				"not at rest %u ms after a reset: the memory it was given is lost until this machine is restarted\n",
+				READ_ONCE(reset_ms));
+		/* It begins no access now; one under way may still be. */
 		pci_clear_master(ldev->pdev);
 	}
 	for (i = 0; i < ldev->slot_count; i++)
@@ -216,7 +225,8 @@ static void engine_stop(struct lanecall_device *ldev)
 
 /*
  * Stop the device and detach every channel. Sleeps; afterwards nothing touches
- * DMA memory or registers, and new opens fail until the next start.
+ * DMA memory that was given back, nor registers, and new opens fail until the
+ * next start.
  */
 void lanecall_engine_stop(struct lanecall_device *ldev)
 {

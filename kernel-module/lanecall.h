@@ -18,7 +18,9 @@
  *   channel, but never decides when memory is freed.
  * - When the device stops (unbind, reset, suspend, removal) every channel is
  *   detached: its memory goes, its descriptors say EIO for ever, and the slots
- *   are free for new opens once the device is back.
+ *   are free for new opens once the device is back. A device that does not even
+ *   say that it has stopped keeps all memory it was given: that is lost, but
+ *   nobody else's is written to.
  *
  * Locking, outermost first:
  *   lanecall_device.lock    which channel is in which slot, slots' closing

@@ -8,8 +8,9 @@
  *   or takes it back, frees it. Its memory goes earlier if the device is stopped:
  *   detaching takes it from every loan of every channel.
  * - Nothing is unpinned because of a clock. A device that does not answer, or
- *   answers what cannot be, is reset: then it cannot reach memory, and all its
- *   channels are lost with their loans.
+ *   answers what cannot be, is reset: when it is at rest it cannot reach memory,
+ *   and all its channels are lost with their loans. From one that does not come
+ *   to rest nothing is taken back.
  * - A loan that is being made or taken back has no name: no other call of the
  *   program finds it.
  */
@@ -238,6 +239,17 @@ static int prepare(struct lanecall_loan *loan,
 	return err;
 }
 
+/* Nobody looks at the descriptor afterwards. It was this; NULL: no memory. */
+static struct lanecall_region *take_descriptor(struct lanecall_loan *loan)
+{
+	struct lanecall_region *descriptor = loan->descriptor;
+
+	spin_lock(&loan->ch->look);
+	loan->descriptor = NULL;
+	spin_unlock(&loan->ch->look);
+	return descriptor;
+}
+
 /*
  * The memory goes back to the program: the device is stopped, or has said FREE.
  * Holds lending.
@@ -245,19 +257,27 @@ static int prepare(struct lanecall_loan *loan,
 static void release(struct lanecall_loan *loan)
 {
 	struct lanecall_channel *ch = loan->ch;
-	struct lanecall_region *descriptor = loan->descriptor;
+	struct lanecall_region *descriptor = take_descriptor(loan);
 
 	if (!descriptor)
 		return;
-	spin_lock(&ch->look);
-	loan->descriptor = NULL;
-	spin_unlock(&ch->look);
 	dma_pool_free(ch->ldev->descriptors, descriptor,
 		      loan->descriptor_address);
 	free_table(loan);
 	lanecall_pinned_unmap(dma_device(ch), &loan->memory);
 	lanecall_unpin(&loan->memory);
 	give_slot_back(loan);
+}
+
+/*
+ * The device was reset and is not at rest: for the program the loan is over, but
+ * what the device was given stays pinned, mapped and counted for good. Holds
+ * lending.
+ */
+static void abandon(struct lanecall_loan *loan)
+{
+	if (take_descriptor(loan))
+		give_slot_back(loan);
 }
 
 /* ---- What the device says ----------------------------------------------------- */
@@ -592,8 +612,12 @@ void lanecall_regions_detach(struct lanecall_channel *ch)
 	struct lanecall_loan *loan;
 
 	mutex_lock(&ch->lending);
-	list_for_each_entry(loan, &ch->loans, list)
-		release(loan);
+	list_for_each_entry(loan, &ch->loans, list) {
+		if (ch->ldev->restless)
+			abandon(loan);
+		else
+			release(loan);
+	}
 	mutex_unlock(&ch->lending);
 	wake_up_all(&ch->ldev->regions_wait);
 }

@@ -354,8 +354,9 @@ class Owner {
   std::string address;  // likewise
 };
 
-void expect_lost(const Owner& owner) {
-  EXPECT_EQ(pinned_pages(), 0U);
+const std::string kDriver = "/sys/bus/pci/drivers/lanecall/";
+
+void expect_no_region(const Owner& owner) {
   EXPECT_EQ(unregister_region(owner.fd.get(), owner.region), EIO);
   EXPECT_EQ(
       sync_region(owner.fd.get(), owner.region, LANECALL_SYNC_FOR_CPU, 0, 1),
@@ -363,6 +364,11 @@ void expect_lost(const Owner& owner) {
   EXPECT_EQ(errno_of(owner.fd.get(),
                      reinterpret_cast<std::uintptr_t>(owner.memory.data()), 1),
             EIO);
+}
+
+void expect_lost(const Owner& owner) {
+  EXPECT_EQ(pinned_pages(), 0U);
+  expect_no_region(owner);
 }
 
 TEST_F(Regions, AResetGivesMemoryBack) {
@@ -375,11 +381,10 @@ TEST_F(Regions, AResetGivesMemoryBack) {
 }
 
 TEST_F(Regions, UnbindingGivesMemoryBack) {
-  const std::string driver = "/sys/bus/pci/drivers/lanecall/";
   Owner owner;
-  ASSERT_TRUE(write_file(driver + "unbind", owner.address));
+  ASSERT_TRUE(write_file(kDriver + "unbind", owner.address));
   expect_lost(owner);
-  ASSERT_TRUE(write_file(driver + "bind", owner.address));
+  ASSERT_TRUE(write_file(kDriver + "bind", owner.address));
   Owner next;
   EXPECT_EQ(unregister_region(next.fd.get(), next.region), 0);
 }
@@ -410,6 +415,69 @@ TEST_F(Regions, ResetsUnderLoadLoseNothing) {
     EXPECT_TRUE(write_file(path + "/reset", "1"));
     for (std::thread& user : users) user.join();
   }
+}
+
+// ---- A device that does not come to rest
+// ------------------------------------------
+// After a reset that ends regions the device (x-rest-reads=) says for a second
+// or more that it may still be in an access.
+
+class RestlessDevice : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!is_booted_with("lanecall_test.restless"))
+      GTEST_SKIP() << "this device comes to rest at once";
+  }
+};
+
+TEST_F(RestlessDevice, IsWaitedFor) {
+  Owner owner;
+  ASSERT_TRUE(write_file(owner.path + "/reset", "1"));
+  expect_lost(owner);
+  Owner next;
+  EXPECT_EQ(unregister_region(next.fd.get(), next.region), 0);
+}
+
+TEST_F(RestlessDevice, KeepsItsMemoryIfItTakesTooLong) {
+  Owner owner;
+  write_all(owner.fd.get(), "mute\n");  // so that it has rings
+  {
+    Parameter patience("reset_ms", "1");
+    ASSERT_TRUE(write_file(owner.path + "/reset", "1"));
+  }
+  EXPECT_EQ(pinned_pages(), 10U);
+  expect_no_region(owner);
+  EXPECT_EQ(regions_in_use(), 0);
+  EXPECT_EQ(::open(kPeer, O_RDWR | O_CLOEXEC), -1);
+  EXPECT_EQ(errno, ENODEV);
+  owner.fd.reset();
+  EXPECT_EQ(pinned_pages(), 10U);
+
+  // Once it is at rest it is as good as any.
+  ASSERT_TRUE(write_file(owner.path + "/reset", "1"));
+  {
+    Owner next;
+    EXPECT_EQ(unregister_region(next.fd.get(), next.region), 0);
+  }
+  EXPECT_EQ(pinned_pages(), 10U);
+  ASSERT_TRUE(write_file(kDriver + "unbind", owner.address));
+  ASSERT_TRUE(write_file(kDriver + "bind", owner.address));
+  Owner last;
+  EXPECT_EQ(unregister_region(last.fd.get(), last.region), 0);
+}
+
+TEST_F(RestlessDevice, KeepsItsMemoryWhenItIsUnbound) {
+  const std::size_t before = pinned_pages();
+  Owner owner;
+  {
+    Parameter patience("reset_ms", "1");
+    ASSERT_TRUE(write_file(kDriver + "unbind", owner.address));
+  }
+  EXPECT_EQ(pinned_pages(), before + 10);
+  expect_no_region(owner);
+  owner.fd.reset();
+  EXPECT_EQ(pinned_pages(), before + 10);
+  ASSERT_TRUE(write_file(kDriver + "bind", owner.address));
 }
 
 }  // namespace
