@@ -9,6 +9,7 @@
 #include "dma_calls.h"
 #include "memory_client.h"
 #include "transports.h"
+#include "virtine_runs.h"
 
 namespace lanecall::bench {
 namespace {
@@ -54,7 +55,7 @@ std::unique_ptr<Connection> connect(const Channel& channel, const Test& test,
   if (test.kind == Kind::kClean) return cleanOver(channel, test, outstanding);
   if (test.kind == Kind::kDma) return moveOver(channel, test, outstanding);
   if (test.kind == Kind::kVirtine)
-    throw std::invalid_argument("virtines do not run yet");
+    return runVirtines(channel, test, outstanding);
   return callEdu(channel, test, number);
 }
 

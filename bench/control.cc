@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "latencies.h"
 #include "slice.h"
+#include "virtine_runs.h"
 
 namespace lanecall::bench {
 namespace {
@@ -41,6 +42,7 @@ Json readyLine() {
           {"clock_cost_ns", clockCostNs()},
           {"cpus", std::thread::hardware_concurrency()},
           {"clocksource", clockSource()},
+          {"virtines", virtineKind()},
           {"clock_ns", nowNs()}};
 }
 

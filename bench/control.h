@@ -3,7 +3,7 @@
 // Slices on command: a JSON object a line, both ways.
 //
 //   {"ready": true, "clock_ns": .., "clock_cost_ns": .., "cpus": ..,
-//    "clocksource": ".."}
+//    "clocksource": "..", "virtines": "KVM"}
 //   > {"id": 1, "channel": "direct", "test": "ping", "clients": 1,
 //      "outstanding": 1, "seconds": 0.25, "minimum_calls": 50,
 //      "warmup_seconds": 0.02}

@@ -111,7 +111,7 @@ class Process:
 
 
 class Server(Process):
-    """A lanecall-server; addresses has where it listens, once it does."""
+    """A server program; addresses has where it listens, once it does."""
 
     def __init__(self, name, program, options, work, cores):
         ready, its_end = os.pipe()
@@ -135,9 +135,10 @@ class Server(Process):
 class Servers:
     """All servers, and the addresses that channels want."""
 
-    def __init__(self, program, work, cores, has_tap):
+    def __init__(self, program, dma_program, work, cores, has_tap):
         self._stack = contextlib.ExitStack()
         self._program = program
+        self._dma_program = dma_program
         self._work = work
         self._cores = cores
         self._has_tap = has_tap
@@ -148,10 +149,9 @@ class Servers:
         with contextlib.ExitStack() as stack:
             for framing in plan.FRAMINGS:
                 self._start_sockets(stack, framing)
-            self._start(stack, "direct", "--card", self.card("direct"),
-                        "--spin", "always")
-            self._start(stack, "direct-sleep", "--card",
-                        self.card("direct-sleep"), "--spin", "never")
+            self._start_card(stack, "direct", self._program, "always")
+            self._start_card(stack, "direct-sleep", self._program, "never")
+            self._start_card(stack, "dma", self._dma_program, "never")
             self._stack = stack.pop_all()
         return self
 
@@ -182,8 +182,12 @@ class Servers:
             for thread in os.listdir(f"/proc/{server.process.pid}/task"):
                 os.sched_setaffinity(int(thread), cores)
 
-    def _start(self, stack, name, *options):
-        server = Server(name, self._program, options, self._work, self._cores)
+    def _start_card(self, stack, name, program, spin):
+        self._start(stack, name, program, "--card", self.card(name), "--spin",
+                    spin)
+
+    def _start(self, stack, name, program, *options):
+        server = Server(name, program, options, self._work, self._cores)
         self.all.append(stack.enter_context(server))
         return server
 
@@ -193,7 +197,7 @@ class Servers:
                    "--listen", f"unix:{self.socket(framing)}"]
         for host in hosts:
             options += ["--listen", f"tcp:{host}:0"]
-        found = self._start(stack, framing, *options).addresses
+        found = self._start(stack, framing, self._program, *options).addresses
         port = {host: address.rpartition(":")[2]
                 for host, address in zip(hosts, found[1:])}
         self.addresses[framing] = {
@@ -202,6 +206,10 @@ class Servers:
             "framing_tcp_user": f"tcp:{USER_HOST}:{port['127.0.0.1']}",
             "framing_tcp_tap": f"tcp:{TAP_HOST}:{port.get(TAP_HOST, 0)}",
         }
+        # For channels without variants: the faster network that there is.
+        of_framing = self.addresses[framing]
+        self.addresses.setdefault("", {})[f"{framing}_tcp"] = of_framing[
+            "framing_tcp_tap" if self._has_tap else "framing_tcp_user"]
 
 
 def channel_options(channels, addresses):
@@ -255,6 +263,7 @@ class Guest(Process):
     def _command(args, words, servers, control, vcpus, has_tap):
         command = [os.path.join(ROOT, "guest/run"), "--build", args.build,
                    "--smp", str(vcpus), "--memory", "1G",
+                   "--svm",  # for virtual machines of the guest's own
                    "--program", args.bench,
                    "--net", "user",
                    "--qemu-option=-name",
@@ -269,7 +278,8 @@ class Guest(Process):
         rpc = "unix:" + servers.socket(plan.FRAMINGS[0])
         for its_rpc, card in ((rpc, "none"),
                               ("none", servers.card("direct")),
-                              ("none", servers.card("direct-sleep"))):
+                              ("none", servers.card("direct-sleep")),
+                              ("none", servers.card("dma"))):
             command += ["--rpc", its_rpc, "--card", card]
         for each in args.guest_option:
             command.append(each)

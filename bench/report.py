@@ -42,10 +42,14 @@ class Results:
                                                      "calls_per_s"))
 
     def get(self, key, cell):
-        """The median of the better variant; None if it was not measured."""
+        """The median of the better variant; None if it was not measured, or
+        has no such figure."""
         if cell not in self._answers:
             return None
-        return median(self._answers[cell][self.best(cell)], key)
+        answers = self._answers[cell][self.best(cell)]
+        if not all(key in answer for answer in answers):
+            return None
+        return median(answers, key)
 
     def percentile(self, percent, cell):
         return statistics.median(
@@ -66,7 +70,8 @@ class Results:
         """results.json."""
         return [{**dataclasses.asdict(cell),
                  **{key: self.get(key, cell) for key in
-                    ("p50_us", "p99_us", "calls_per_s", "mb_per_s")},
+                    ("p50_us", "p99_us", "calls_per_s", "mb_per_s", "cpu_us",
+                     "busy_us")},
                  "rounds": len(self._answers[cell][self.best(cell)])}
                 for cell in self._answers]
 
@@ -166,11 +171,21 @@ OUTSTANDING = [
 ]
 A_CALL_MOST = 0.2  # doorbells, and interrupts, with many outstanding
 KEPT_WITH_64_CLIENTS = 0.8  # of 16 clients' calls a second
+# Of writing 1 MiB by DMA.
+DMA_GB_PER_S = 5
+DMA_TO_REFLECT = 7  # times the bandwidth of reflect on the direct plane
+# Of cleaning 512 KiB in batches of GOAL_BATCH.
+CLEAN_CPU_MOST = 0.1  # of memcpy's time of the guest's CPU
+CLEAN_DIRTY_MOST = 0.25  # of a full clean's time, with 10 % dirty
+# size, what memcpy cleans: how many times its runs the pool has.
+VIRTINE_RUNS = [("1m", "", 2), ("4m", "", 3), ("1m", "_dirty", 0.9)]
 
 
 def goals(results):
     return (faster_goals(results) + floor_goals(results)
-            + outstanding_goals(results) + clients_goals(results))
+            + outstanding_goals(results) + clients_goals(results)
+            + dma_goals(results) + clean_goals(results)
+            + virtine_goals(results))
 
 
 def faster_goals(results):
@@ -233,6 +248,45 @@ def clients_goals(results):
                     for channel in ("pcie-direct", "pcie-spin")]
 
 
+def dma_goals(results):
+    written = results.get("mb_per_s", plan.Cell("dma", "dma_write_1m"))
+    reflected = results.get("mb_per_s", plan.Cell("pcie-direct", "reflect_1m"))
+    return [Goal("dma: 1 MiB written, GB/s by the host's clock",
+                 ratio(written, 1000), DMA_GB_PER_S),
+            Goal("dma: 1 MiB written, bytes/s to reflect_1m's",
+                 ratio(written, reflected), DMA_TO_REFLECT)]
+
+
+def clean_goals(results):
+    def of(key, channel, dirty=None):
+        return results.get(key, plan.Cell(
+            channel, plan.clean_test("512k", dirty),
+            outstanding=plan.GOAL_BATCH))
+
+    what = f"clean_512k, batch {plan.GOAL_BATCH}"
+    return [Goal(f"{what}: guest's CPU as a share of memcpy's",
+                 ratio(of("busy_us", "pcie-direct"),
+                       of("busy_us", "guest-memcpy")),
+                 CLEAN_CPU_MOST, at_least=False),
+            Goal(f"{what}: time with 10 % dirty, as a share of all",
+                 ratio(of("p50_us", "pcie-direct", 10),
+                       of("p50_us", "pcie-direct")),
+                 CLEAN_DIRTY_MOST, at_least=False)]
+
+
+def virtine_goals(results):
+    def runs(channel, test, batch=1):
+        return results.get("calls_per_s",
+                           plan.Cell(channel, test, outstanding=batch))
+
+    return [Goal(f"virtine_{size}: runs/s of the pool to memcpy's of "
+                 + ("what is dirty" if which else "all"),
+                 ratio(runs("pcie-direct", f"virtine_{size}",
+                            plan.VIRTINE_BATCH),
+                       runs("guest-memcpy", f"virtine_{size}{which}")), wanted)
+            for size, which, wanted in VIRTINE_RUNS]
+
+
 # Tables.
 
 def microseconds(value):
@@ -241,6 +295,10 @@ def microseconds(value):
     if value < 100:
         return f"{value:.1f}"
     return f"{value:,.0f}"
+
+
+def number(value):
+    return "-" if value is None else f"{value:.2f}"
 
 
 def table(title, heads, rows):
@@ -261,7 +319,8 @@ def table(title, heads, rows):
     return "\n".join(lines) + "\n"
 
 
-def tables(results):
+def tables(results, virtines="not known"):
+    """virtines: what they are."""
     names = [channel.name for channel in plan.CHANNELS]
 
     def by_channel(cells_of, key="p50_us"):
@@ -282,9 +341,9 @@ def tables(results):
             if any(plan.Cell(name, "ping", outstanding=plan.OUTSTANDING) == cell
                    for cell in results.cells())]
     parts = [
-        table("Microseconds a call, medians, one client", plan.TESTS,
+        table("Microseconds a call, medians, one client", plan.CALL_TESTS,
               by_channel(lambda name: [plan.Cell(name, test)
-                                       for test in plan.TESTS])),
+                                       for test in plan.CALL_TESTS])),
         table("Microseconds a ping, percentiles", PERCENTILES,
               [(name, [microseconds(results.percentile(
                   each, plan.Cell(name, "ping"))) for each in PERCENTILES])
@@ -302,8 +361,65 @@ def tables(results):
                if row[0] in many]),
         table("Microseconds a ping with two virtual CPUs", ["ping"],
               by_channel(lambda name: [plan.Cell(name, "ping", vcpus=2)])),
+        dma_table(results), *clean_tables(results), virtine_table(results, virtines),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def dma_table(results):
+    def rate(way, size, extents, batch):
+        test = f"dma_{way}_{size}" + (f"_x{extents}" if extents > 1 else "")
+        return number(ratio(results.get("mb_per_s", plan.Cell(
+            "dma", test, outstanding=batch)), 1000))
+
+    kinds = [(extents, 1) for extents in plan.DMA_EXTENTS] + [
+        (1, plan.DMA_BATCH)]
+    return table("DMA: GB/s by the host's clock, by an operation's bytes",
+                 list(plan.DMA_SIZES),
+                 [(f"{way}, {extents} extent{'s' * (extents > 1)}"
+                   + f", {batch} at a time" * (batch > 1),
+                   [rate(way, size, extents, batch)
+                    for size in plan.DMA_SIZES])
+                  for way in ("write", "read") for extents, batch in kinds])
+
+
+def clean_tables(results):
+    """A table for each share that is dirty."""
+    def entry(cell):
+        if cell not in results:
+            return "-"
+        return (microseconds(results.get("p50_us", cell)) + " / "
+                + microseconds(results.get("busy_us", cell)))
+
+    channels = [each.name for each in plan.CHANNELS
+                if plan.CLEANS in each.measures]
+    batches = sorted(plan.CLEAN_BATCHES + [plan.GOAL_BATCH])
+    return [table("Microseconds a clean, "
+                  + (f"{dirty} % dirty" if dirty else "all of it")
+                  + ", by channel and batch: passed / of the guest's CPU",
+                  list(plan.CLEAN_SIZES),
+                  [(f"{channel}, {batch}",
+                    [entry(plan.Cell(channel, plan.clean_test(size, dirty),
+                                     outstanding=batch))
+                     for size in plan.CLEAN_SIZES])
+                   for channel in channels for batch in batches])
+            for dirty in plan.DIRTY]
+
+
+def virtine_table(results, virtines):
+    def runs(channel, which, batch):
+        return [microseconds(results.get("calls_per_s", plan.Cell(
+            channel, f"virtine_{size}{which}", outstanding=batch)))
+                for size in plan.VIRTINE_SIZES]
+
+    rows = [(f"{who}, {what}", runs(channel, which, batch))
+            for who, channel, batch in (
+                (f"pool over pcie-direct, {plan.VIRTINE_BATCH}", "pcie-direct",
+                 plan.VIRTINE_BATCH), ("memcpy", "guest-memcpy", 1))
+            for what, which in (("all", ""), ("dirty only", "_dirty"))]
+    return table("Functions run a second, by memory and what is cleaned; "
+                 f"virtines are {virtines}",
+                 plan.VIRTINE_SIZES, rows)
 
 
 def goals_text(results):

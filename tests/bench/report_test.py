@@ -6,6 +6,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
+import dataclasses
 import os
 import unittest
 
@@ -21,7 +22,8 @@ BY_NAME = {each.name: each for each in plan.CHANNELS}
 
 def answer(p50, calls_per_s=None, **more):
     return {"p50_us": p50, "p99_us": 2 * p50, "calls": 100,
-            "calls_per_s": calls_per_s or 1e6 / p50, "mb_per_s": 0.0,
+            "calls_per_s": calls_per_s or 1e6 / p50, "mb_per_s": 2.0,
+            "busy_us": p50 / 2,
             "percentiles_us": {each: p50 for each in report.PERCENTILES},
             **more}
 
@@ -47,8 +49,32 @@ class Plans(unittest.TestCase):
         cells = self.cells()
         self.assertEqual(len(cells), len(set(cells)))
         for channel in plan.CHANNELS:
-            for test in plan.TESTS:
-                self.assertIn(Cell(channel.name, test), cells)
+            if plan.CALLS in channel.measures:
+                for test in plan.CALL_TESTS:
+                    self.assertIn(Cell(channel.name, test), cells)
+
+    def test_every_test_is_some_channels(self):
+        self.assertEqual({cell.test for cell in self.cells()},
+                         set(plan.TESTS) | {"ping_cob"})
+
+    def test_no_batch_is_larger_than_the_guest(self):
+        for cell in self.cells():
+            if cell.test.startswith("clean_"):
+                size = plan.CLEAN_SIZES[cell.test.split("_")[1]]
+                self.assertLessEqual(cell.outstanding * size, 256 << 20)
+
+    def test_cleans_are_compared_with_the_same_by_memcpy(self):
+        cells = self.cells()
+        for cell in cells:
+            if cell.test.startswith("clean_"):
+                self.assertIn(dataclasses.replace(
+                    cell, channel="guest-memcpy"), cells)
+
+    def test_what_is_dirty_is_at_least_a_page(self):
+        self.assertIn("clean_64k_10", plan.CLEAN_TESTS)
+        self.assertIn("clean_512k_1", plan.CLEAN_TESTS)
+        self.assertNotIn("clean_64k_1", plan.CLEAN_TESTS)
+        self.assertNotIn("clean_4k_50", plan.CLEAN_TESTS)
 
     def test_clients_are_as_many_as_there_are_ports(self):
         clients = {cell.clients for cell in self.cells()
@@ -94,7 +120,8 @@ class Figures(unittest.TestCase):
         self.assertEqual(results.rows(), [
             {"channel": "tcp-tap", "test": "ping", "clients": 1,
              "outstanding": 1, "vcpus": 1, "p50_us": 30.0, "p99_us": 60.0,
-             "calls_per_s": 1e6 / 30, "mb_per_s": 0.0, "rounds": 3}])
+             "calls_per_s": 1e6 / 30, "mb_per_s": 2.0, "cpu_us": None,
+             "busy_us": 15.0, "rounds": 3}])
 
     def test_the_better_variant_is_taken_whole(self):
         results = report.Results()
@@ -142,6 +169,56 @@ class Goals(unittest.TestCase):
         floor = Cell("guest-memory", "reflect_1m")
         self.assertTrue(goal(results_of({ours: 85, floor: 100}), what).reached)
         self.assertFalse(goal(results_of({ours: 86, floor: 100}), what).reached)
+
+
+class Work(unittest.TestCase):
+    """DMA, cleans, and virtines that run."""
+
+    BATCH = {"outstanding": plan.GOAL_BATCH}
+
+    def test_a_clean_may_take_a_tenth_of_memcpys_time(self):
+        results = report.Results()
+        results.add(Cell("guest-memcpy", "clean_512k", **self.BATCH), "",
+                    answer(300.0, busy_us=300.0))
+        results.add(Cell("pcie-direct", "clean_512k", **self.BATCH), "",
+                    answer(100.0, busy_us=30.0))
+        cpu = goal(results, "CPU as a share")
+        self.assertEqual((cpu.value, cpu.reached), (0.1, True))
+        results.add(Cell("pcie-direct", "clean_512k_10", **self.BATCH), "",
+                    answer(26.0))
+        self.assertFalse(goal(results, "10 % dirty").reached)
+
+    def test_the_pool_is_compared_with_both_ways_of_memcpy(self):
+        results = report.Results()
+        results.add(Cell("pcie-direct", "virtine_1m",
+                         outstanding=plan.VIRTINE_BATCH), "", answer(100.0))
+        results.add(Cell("guest-memcpy", "virtine_1m"), "", answer(250.0))
+        results.add(Cell("guest-memcpy", "virtine_1m_dirty"), "", answer(80.0))
+        self.assertTrue(goal(results, "virtine_1m: runs/s of the pool to "
+                                      "memcpy's of all").reached)
+        self.assertFalse(goal(results, "memcpy's of what is dirty").reached)
+
+    def test_bandwidth_is_compared_with_reflects(self):
+        results = report.Results()
+        results.add(Cell("dma", "dma_write_1m"), "", answer(100.0,
+                                                            mb_per_s=7000.0))
+        results.add(Cell("pcie-direct", "reflect_1m"), "",
+                    answer(1000.0, mb_per_s=1000.0))
+        self.assertEqual([each.value for each in report.dma_goals(results)],
+                         [7.0, 7.0])
+
+    def test_tables(self):
+        results = report.Results()
+        results.add(Cell("dma", "dma_read_64k_x16"), "",
+                    answer(10.0, mb_per_s=6553.6))
+        results.add(Cell("tcp-inline", "clean_1m_10"), "",
+                    answer(1234.5, busy_us=99.94))
+        results.add(Cell("guest-memcpy", "virtine_4m_dirty"), "", answer(200.0))
+        text = report.tables(results)
+        self.assertRegex(text, r"read, 16 extents +6\.55\n")
+        self.assertRegex(text, r"10 % dirty.*\n +1m\n"
+                               r"tcp-inline, 1 +1,23[45] / 99\.9\n")
+        self.assertRegex(text, r"memcpy, dirty only +5,000\n")
 
 
 class Tables(unittest.TestCase):

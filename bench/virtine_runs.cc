@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtine_runs.h"
+
+#include <lanecall/kvm_shell.h>
+#include <lanecall/plain_shell.h>
+#include <lanecall/virtine_pool.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "clock.h"
+#include "transports.h"
+
+namespace lanecall::bench {
+namespace {
+
+constexpr std::uint32_t kPagesWritten = 16;
+
+using ImagePtr = std::shared_ptr<const VirtineImage>;
+
+std::unique_ptr<Shell> makeShell(const ImagePtr& image, const Test& test) {
+  if (!whyNoKvm().empty())
+    return std::make_unique<PlainShell>(image, test.bytes);
+  return std::make_unique<KvmShell>(
+      image, test.bytes, test.dirtyOnly ? DirtyLog::kOn : DirtyLog::kOff);
+}
+
+void runOnce(Shell& shell) {
+  if (shell.run(kPagesWritten) != kPagesWritten)
+    throw std::runtime_error("a function in a virtine gave a wrong answer");
+}
+
+void checkClean(Shell& shell) {
+  const auto memory = shell.memory();
+  const auto image = shell.image();
+  const bool isClean =
+      std::memcmp(memory.data(), image.data(), image.size()) == 0 &&
+      std::all_of(memory.begin() + image.size(), memory.end(),
+                  [](std::uint8_t byte) { return byte == 0; });
+  if (!isClean)
+    throw std::runtime_error("a virtine began in memory that is not clean");
+}
+
+// Runs a function each time that it is called, in clean memory.
+class Runs : public Connection {
+ public:
+  void warmUp(const Span& span) override {
+    for (std::size_t made = 0; !span.isOver(nowNs(), made); ++made)
+      runInClean(checkClean);
+  }
+
+  void run(const Span& span, int, Latencies& latencies) override {
+    std::int64_t before = nowNs();
+    while (latencies.room() > 0) {
+      runInClean([](Shell&) {});
+      const std::int64_t now = nowNs();
+      latencies.add(now - before);
+      before = now;
+      if (span.isOver(now, latencies.count())) break;
+    }
+  }
+
+ protected:
+  using Look = void (*)(Shell&);
+
+  // look: at the shell, before the function runs.
+  virtual void runInClean(Look look) = 0;
+};
+
+class MemcpyRuns : public Runs {
+ public:
+  explicit MemcpyRuns(const Test& test)
+      : dirtyOnly_(test.dirtyOnly),
+        shell_(makeShell(makeVirtineImage(pageWriter(), test.bytes), test)) {}
+
+ private:
+  void runInClean(Look look) override {
+    look(*shell_);
+    runOnce(*shell_);
+    if (dirtyOnly_)
+      for (const virtine::Extent& extent : shell_->dirty())
+        clean(extent.offset, extent.length);
+    else
+      clean(0, shell_->memory().size());
+    shell_->reset();
+  }
+
+  void clean(std::size_t offset, std::size_t length) {
+    std::memcpy(shell_->memory().data() + offset,
+                shell_->image().data() + offset, length);
+  }
+
+  const bool dirtyOnly_;
+  const std::unique_ptr<Shell> shell_;
+};
+
+class PoolRuns : public Runs {
+ public:
+  PoolRuns(const Channel& channel, const Test& test, std::size_t batch)
+      : dirtyOnly_(test.dirtyOnly),
+        pool_(
+            [test, image = makeVirtineImage(pageWriter(), test.bytes)] {
+              return makeShell(image, test);
+            },
+            [channel] { return connectTo(channel); }, optionsFor(batch)) {
+    if (channel.kind == Channel::Kind::kPcie && !pool_.counters().byReference)
+      throw std::runtime_error(
+          "memory would travel in messages: the device has no regions, or its "
+          "server no DMA");
+  }
+
+ private:
+  static VirtineService connectTo(const Channel& channel) {
+    ClientOptions options;
+    options.connectTimeoutMs = kTimeoutMs;
+    options.receiveTimeoutMs = kTimeoutMs;
+    options.sendTimeoutMs = kTimeoutMs;
+    options.framing = channel.framing;
+    options.mode = channel.mode;
+    options.spin = channel.spin;
+    return openVirtineService(uriOf(channel), options);
+  }
+
+  // A batch is cleaned while another runs, with a few in between.
+  static VirtinePoolOptions optionsFor(std::size_t batch) {
+    VirtinePoolOptions options;
+    options.batch = batch;
+    options.lowWater = std::min<std::size_t>(4, batch);
+    options.highWater = 2 * batch + options.lowWater;
+    options.most = options.highWater;
+    return options;
+  }
+
+  void runInClean(Look look) override {
+    VirtinePool::Lease shell = pool_.acquire(kTimeoutMs);
+    if (!shell) throw std::runtime_error("the pool has no clean virtine left");
+    look(*shell);
+    runOnce(*shell);
+    if (dirtyOnly_) {
+      auto dirty = shell->dirty();
+      pool_.release(std::move(shell), std::move(dirty));
+    } else {
+      pool_.release(std::move(shell));
+    }
+    const VirtinePoolCounters counters = pool_.counters();
+    if (counters.losses > 0 || counters.failed > 0)
+      throw std::runtime_error("the service did not clean a virtine");
+  }
+
+  const bool dirtyOnly_;
+  VirtinePool pool_;
+};
+
+}  // namespace
+
+std::unique_ptr<Connection> runVirtines(const Channel& channel,
+                                        const Test& test, int batch) {
+  if (channel.kind == Channel::Kind::kMemory)
+    return std::make_unique<MemcpyRuns>(test);
+  return std::make_unique<PoolRuns>(channel, test,
+                                    static_cast<std::size_t>(batch));
+}
+
+std::string virtineKind() {
+  const std::string why = whyNoKvm();
+  return why.empty() ? "KVM" : "plain memory: " + why;
+}
+
+}  // namespace lanecall::bench
