@@ -89,9 +89,14 @@ MIB = 1 << 20
 DMA_SIZES = {"4k": 4 << 10, "64k": 64 << 10, "1m": MIB, "16m": 16 * MIB}
 DMA_EXTENTS = [1, 16, 256]
 DMA_BATCH = 16  # in one extent each, up to 1 MiB
-DMA_TESTS = [f"dma_{way}_{size}" + (f"_x{extents}" if extents > 1 else "")
-             for way in ("write", "read") for size in DMA_SIZES
-             for extents in DMA_EXTENTS]
+
+
+def dma_test(way, size, extents):
+    return f"dma_{way}_{size}" + (f"_x{extents}" if extents > 1 else "")
+
+
+DMA_TESTS = [dma_test(way, size, extents) for way in ("write", "read")
+             for size in DMA_SIZES for extents in DMA_EXTENTS]
 
 CLEAN_SIZES = {"4k": 4 << 10, "64k": 64 << 10, "512k": 512 << 10, "1m": MIB,
                "4m": 4 * MIB, "16m": 16 * MIB}
@@ -119,7 +124,8 @@ def is_cleaned(size, dirty):
 
 CLEAN_TESTS = [clean_test(size, dirty) for size in CLEAN_SIZES
                for dirty in DIRTY if is_cleaned(size, dirty)]
-TESTS = CALL_TESTS + DMA_TESTS + CLEAN_TESTS + VIRTINE_TESTS
+WORK_TESTS = DMA_TESTS + CLEAN_TESTS + VIRTINE_TESTS
+TESTS = CALL_TESTS + WORK_TESTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +167,7 @@ QUICK = Plan(["ping", "reflect_4k", "reflect_64k", "reflect_1m",
 
 
 def is_call(test):
-    return test in CALL_TESTS or test == "ping_cob"
+    return test not in WORK_TESTS
 
 
 def seconds(plan, cell):

@@ -368,9 +368,9 @@ def tables(results, virtines="not known"):
 
 def dma_table(results):
     def rate(way, size, extents, batch):
-        test = f"dma_{way}_{size}" + (f"_x{extents}" if extents > 1 else "")
-        return number(ratio(results.get("mb_per_s", plan.Cell(
-            "dma", test, outstanding=batch)), 1000))
+        cell = plan.Cell("dma", plan.dma_test(way, size, extents),
+                         outstanding=batch)
+        return number(ratio(results.get("mb_per_s", cell), 1000))
 
     kinds = [(extents, 1) for extents in plan.DMA_EXTENTS] + [
         (1, plan.DMA_BATCH)]
