@@ -15,8 +15,9 @@ help:
 	@echo 'make app-check     client and server talk over TCP and a Unix socket'
 	@echo 'make module-check  the same two talk through a PCIe device in a guest'
 	@echo 'make check         every test'
-	@echo 'make bench         calls over the device and over what else there is, measured'
-	@echo '                   side by side: 10 minutes; make bench-quick: 2'
+	@echo 'make bench         calls over the device and over what else there is, DMA, and'
+	@echo '                   cleans, measured side by side: 10 minutes;'
+	@echo '                   make bench-quick: 2'
 	@echo 'make shell         a prompt in the guest: module loaded, client on PATH'
 	@echo 'make clean         removes $(BUILD)/; cached QEMU and kernel builds stay'
 	@echo
