@@ -21,6 +21,7 @@ class Session {
 
   // Where the calls go, as the user wrote it.
   const std::string& path() const { return to_; }
+  const TransportPtr& transport() const { return transport_; }
   edu::EduClient& edu() { return edu_; }
   virtine::VirtineCleanupClient& virtine() { return virtine_; }
 

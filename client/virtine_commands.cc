@@ -70,12 +70,29 @@ void expectClean(std::span<const std::uint8_t> memory,
   }
 }
 
+// The snapshot goes the way that memory goes.
+virtine::Snapshot registerImage(virtine::VirtineCleanupIf& client,
+                                std::span<const std::uint8_t> image,
+                                const std::shared_ptr<Lender>& lender) {
+  virtine::Snapshot snapshot;
+  if (lender) {
+    const Region region(lender, image.data(), image.size());
+    region.syncForDevice(0, region.bytes());
+    client.registerSnapshot(snapshot, memoryOf(region), /*keep=*/false);
+    return snapshot;
+  }
+  virtine::Memory bytes;
+  bytes.__set_bytes(std::string(image.begin(), image.end()));
+  client.registerSnapshot(snapshot, bytes, /*keep=*/false);
+  return snapshot;
+}
+
 void report(const char* what, const VirtineShell::Cleaned& cleaned,
-            const std::string& path) {
+            const std::string& way) {
   std::printf(
       "cleaned %s over %s: %lld bytes restored, %lld zeroed, every byte "
       "compared\n",
-      what, path.c_str(), static_cast<long long>(cleaned.restored),
+      what, way.c_str(), static_cast<long long>(cleaned.restored),
       static_cast<long long>(cleaned.zeroed));
 }
 
@@ -97,22 +114,21 @@ int runVirtineClean(Session& session, const std::string& file,
               static_cast<unsigned long long>(seed));
   Random random(seed);
 
-  virtine::Memory bytes;
-  bytes.__set_bytes(std::string(image.begin(), image.end()));
-  virtine::Snapshot snapshot;
-  session.virtine().registerSnapshot(snapshot, bytes, /*keep=*/false);
-  VirtineShell shell(session.virtine(), snapshot.id, memory);
+  const auto lender = lenderFor(session.virtine(), session.transport());
+  const std::string way =
+      session.path() + (lender ? ", by reference" : ", in messages");
+  const auto snapshot = registerImage(session.virtine(), image, lender);
+  VirtineShell shell(session.virtine(), snapshot.id, memory, lender);
 
   auto extents = dirtySome(memory, image.size(), random);
   auto cleaned = shell.clean(extents);
   expectClean(memory, image, "by extents");
-  report((std::to_string(extents.size()) + " extents").c_str(), cleaned,
-         session.path());
+  report((std::to_string(extents.size()) + " extents").c_str(), cleaned, way);
 
   random.fill(memory);
   cleaned = shell.clean();
   expectClean(memory, image, "whole");
-  report("all", cleaned, session.path());
+  report("all", cleaned, way);
 
   shell.detach();
   session.virtine().dropSnapshot(snapshot.id);
@@ -121,6 +137,12 @@ int runVirtineClean(Session& session, const std::string& file,
   throw std::runtime_error(inWords(error));
 } catch (const virtine::BadMemory& error) {
   throw std::runtime_error("the server refused the memory: " + error.reason);
+} catch (const virtine::OutOfCardMemory& error) {
+  throw std::runtime_error("the card has " + std::to_string(error.free) +
+                           " bytes free, not " + std::to_string(error.bytes) +
+                           "; use a smaller file");
+} catch (const virtine::CleanFailed& error) {
+  throw std::runtime_error("cleaning failed: " + error.reason);
 }
 
 }  // namespace lanecall

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 #include <stdexcept>
+#include <utility>
 
 namespace lanecall {
 namespace {
@@ -13,6 +14,12 @@ using virtine::CleanResult;
 using virtine::Extent;
 using virtine::Memory;
 
+Memory sizeOf(std::span<const std::uint8_t> memory) {
+  Memory size;
+  size.__set_inlineSize(static_cast<std::int64_t>(memory.size()));
+  return size;
+}
+
 bool is_answer_of(const CleanResult& result, std::size_t bytes) {
   return result.__isset.memory && result.memory.__isset.bytes &&
          result.memory.bytes.size() == bytes;
@@ -20,13 +27,38 @@ bool is_answer_of(const CleanResult& result, std::size_t bytes) {
 
 }  // namespace
 
+std::shared_ptr<Lender> lenderFor(
+    virtine::VirtineCleanupIf& client,
+    const std::shared_ptr<apache::thrift::transport::TTransport>& transport) {
+  std::shared_ptr<Lender> lender = lenderOf(transport);
+  if (!lender) return nullptr;
+  virtine::Info info;
+  client.info(info);
+  return info.byReference ? lender : nullptr;
+}
+
+Memory memoryOf(const Region& region) {
+  const RegionReference reference = region.reference();
+  idl::RegionReference named;
+  named.device = static_cast<std::int32_t>(reference.device);
+  named.key = static_cast<std::int64_t>(reference.key);
+  named.offset = static_cast<std::int64_t>(reference.offset);
+  named.length = static_cast<std::int64_t>(reference.bytes);
+  Memory memory;
+  memory.__set_region(named);
+  return memory;
+}
+
 VirtineShell::VirtineShell(virtine::VirtineCleanupIf& client,
                            virtine::SnapshotId snapshot,
-                           std::span<std::uint8_t> memory)
+                           std::span<std::uint8_t> memory,
+                           std::shared_ptr<Lender> lender)
     : client_(client), memory_(memory) {
-  Memory size;
-  size.__set_inlineSize(static_cast<std::int64_t>(memory.size()));
-  attachment_ = client_.attach(size, snapshot);
+  if (lender)
+    region_ = Region(std::move(lender), memory.data(), memory.size(),
+                     RegionAccess::kReadWrite);
+  attachment_ = client_.attach(
+      isByReference() ? memoryOf(region_) : sizeOf(memory), snapshot);
 }
 
 VirtineShell::~VirtineShell() {
@@ -49,14 +81,21 @@ VirtineShell::Cleaned VirtineShell::clean() {
   whole.length = static_cast<std::int64_t>(memory_.size());
   CleanRequest request;
   request.attachment = attachment_;
-  return exchange(request, {whole});
+  return isByReference() ? cleanThere(request) : exchange(request, {whole});
 }
 
 VirtineShell::Cleaned VirtineShell::clean(const std::vector<Extent>& dirty) {
   CleanRequest request;
   request.attachment = attachment_;
   request.__set_dirty(dirty);
-  return exchange(request, dirty);
+  return isByReference() ? cleanThere(request) : exchange(request, dirty);
+}
+
+VirtineShell::Cleaned VirtineShell::cleanThere(const CleanRequest& request) {
+  CleanResult result;
+  client_.clean(result, request);
+  region_.syncForCpu(0, region_.bytes());
+  return {result.restored, result.zeroed};
 }
 
 VirtineShell::Cleaned VirtineShell::exchange(
