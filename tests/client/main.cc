@@ -42,6 +42,8 @@ int main(int argc, char** argv) {
       "pcie: never, always, adaptive or microseconds [adaptive]");
   app.add_flag("--quick", settings.quick, "Fewer repetitions");
   auto* seed = app.add_option("--seed", settings.seed, "Of random calls");
+  app.add_option("--cleans", settings.cleans,
+                 "How many random cleans of virtines by reference");
   CLI11_PARSE(app, argc, argv);
   if (seed->count() == 0) settings.seed = std::random_device{}();
   std::printf("seed %llu\n", static_cast<unsigned long long>(settings.seed));

@@ -27,6 +27,8 @@ struct Settings {
   // Fewer repetitions, for machines that are emulated.
   bool quick = false;
   std::uint64_t seed = 0;
+  // Of virtines by reference, instead of what --quick says.
+  int cleans = 0;
 
   int scaled(int full, int quickly) const { return quick ? quickly : full; }
 };
