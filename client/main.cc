@@ -3,6 +3,7 @@
 // lanecall: the command-line client. The same program over TCP, a Unix socket,
 // or a PCIe device; --to says which.
 #include <lanecall/device.h>
+#include <lanecall/shell_memory.h>
 
 #include <CLI/CLI.hpp>
 #include <bit>
@@ -14,6 +15,7 @@
 #include "commands.h"
 #include "random.h"
 #include "stat_commands.h"
+#include "virtine_demo.h"
 
 namespace {
 
@@ -29,6 +31,7 @@ struct CommandLine {
   std::int32_t number = 0;
   std::vector<std::int32_t> numbers;
   std::string file;
+  VirtineDemoOptions demo;
   bool watch = false;
   std::function<int(Session&)> command;
   std::function<int()> local;  // instead of command: needs no server
@@ -167,6 +170,37 @@ void addEduCommands(CLI::App& app, CommandLine& line) {
           [&] { line.command = [](Session& s) { return runCheck(s); }; });
 }
 
+void addVirtineDemo(CLI::App& virtine, CommandLine& line) {
+  auto* demo = virtine.add_subcommand(
+      "demo",
+      "Run functions in virtual machines that the server cleans between runs; "
+      "the status is 1 if one of them finds what another has left");
+  VirtineDemoOptions& o = line.demo;
+  demo->add_option("--runs", o.runs,
+                   "Of the function that looks for secrets, in shells of up to "
+                   "1 MiB; fewer, the larger they are")
+      ->check(CLI::Range(1u, 100'000'000u))
+      ->capture_default_str();
+  demo->add_option(
+          "--size", o.sizes,
+          "Of the shells' memory, such as 64KiB or 4MiB; more than one "
+          "may be given [64KiB to 16MiB]")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(kShellBytesLeast, kShellBytesMost));
+  demo->add_option_function<std::string>(
+      "--shells",
+      [&o](const std::string& name) { o.shells = parseShellKind(name); },
+      "kvm, plain (memory only) or auto [auto: kvm where it is there]");
+  demo->add_flag("!--no-clean", o.clean,
+                 "Clean nothing, so that the secrets must be found");
+  demo->callback([&] {
+    line.command = [&](Session& s) {
+      line.demo.connection = line.options;
+      return runVirtineDemo(s, line.demo);
+    };
+  });
+}
+
 void addVirtineCommands(CLI::App& app, CommandLine& line) {
   auto* virtine = app.add_subcommand("virtine", "The clean-up of virtines");
   auto* clean = virtine->add_subcommand(
@@ -180,6 +214,7 @@ void addVirtineCommands(CLI::App& app, CommandLine& line) {
       return runVirtineClean(s, line.file, line.seedOrFresh());
     };
   });
+  addVirtineDemo(*virtine, line);
 }
 
 void addStatCommand(CLI::App& app, CommandLine& line) {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# What app-check and module-check share: a server that cannot outlive the
+# What app-check, module-check and virtine-check share: a server that cannot outlive the
 # script, its log, and what that log must say. Source it after lib.sh.
 #
 # The caller gets a folder of its own in $check_dir, removed at the end with
