@@ -7,6 +7,7 @@
 #include <lanecall/shell.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -43,8 +44,10 @@ class TestShell : public Shell {
   void reset() override { ++resets; }
 
   int resets = 0;
+  const int number = next_++;  // no other has it
 
  private:
+  static inline std::atomic<int> next_ = 0;
   std::vector<std::uint8_t> memory_;
 };
 

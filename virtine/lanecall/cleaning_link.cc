@@ -171,6 +171,8 @@ std::size_t CleaningLink::roomFor(std::size_t outstanding) const {
 void CleaningLink::attach(PooledShell& shell) {
   if (shell.attachment && shell.attachment->link == number_) return;
   letGo(shell);
+  if (shell.isGivenUp)
+    throw CleaningRefused("the device did not give a shell's memory back");
   ShellAttachment made;
   made.link = number_;
   Memory memory = inlineMemory(shell.memory().size());
@@ -269,8 +271,7 @@ void letGo(PooledShell& shell) noexcept {
   try {
     shell.attachment->region.takeBack();
   } catch (const std::system_error&) {
-    // The device was reset: it cannot touch the memory any more than if it had
-    // given it back.
+    shell.isGivenUp = true;
   }
   shell.attachment.reset();
 }

@@ -68,7 +68,8 @@ class CleaningLink {
 };
 
 // Takes memory back that was lent, and forgets the attachment: for a service
-// that is lost. Blocks until the device is done with the memory.
+// that is lost. Blocks until the device is done with the memory. If it was reset
+// instead, and may not be at rest, the shell is given up.
 void letGo(PooledShell& shell) noexcept;
 
 }  // namespace lanecall

@@ -65,6 +65,9 @@ class PooledShell {
   }
 
   std::optional<ShellAttachment> attachment;
+  // The device has not given its memory back, and may write to it for ever: not
+  // to be used again.
+  bool isGivenUp = false;
 
  private:
   std::unique_ptr<Shell> shell_;

@@ -19,7 +19,8 @@
 // - A shell that is being cleaned is never handed out. One whose clean failed
 // or
 //   took too long is in quarantine: its memory stays lent until the device is
-//   done with it, is then taken back, and cleaned here.
+//   done with it, is then taken back, and cleaned here. A shell whose memory
+//   the device does not give back is destroyed.
 // - A service that is lost, or breaks its own rules, is not used again until
 //   reconnect(): the pool says so once, and acquire() cleans the shells that
 //   were released, by memcpy; those that the device might still write to only

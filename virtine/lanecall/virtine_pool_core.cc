@@ -195,7 +195,9 @@ VirtinePoolCore::ShellPtr VirtinePoolCore::waitForOne(Lock& lock,
     if (ShellPtr shell = takeReady()) return shell;
     if (ShellPtr shell = takeUncleaned()) {
       cleanHere(lock, *shell);
-      return shell;
+      if (!shell->isGivenUp) return shell;
+      destroy(lock, std::move(shell));
+      continue;
     }
     if (canMake()) return makeOne(lock);
     const int left = millisecondsTo(end);
@@ -304,6 +306,7 @@ void VirtinePoolCore::cleanHere(Lock& lock, PooledShell& shell) {
     Word word(*this, lock);
     detach(lock, shell);
   }
+  if (shell.isGivenUp) return;
   {
     Unlocked unlocked(lock);
     shell.cleanHere();
@@ -473,12 +476,16 @@ void VirtinePoolCore::markLate(Lock& lock) {
 void VirtinePoolCore::destroySurplus(Lock& lock) {
   while (ready_.size() > options_.highWater) {
     ShellPtr shell = takeReady();
-    --shells_;
-    ++counters_.destroyed;
     detach(lock, *shell);
-    Unlocked unlocked(lock);
-    shell.reset();
+    destroy(lock, std::move(shell));
   }
+}
+
+void VirtinePoolCore::destroy(Lock& lock, ShellPtr shell) {
+  --shells_;
+  ++counters_.destroyed;
+  Unlocked unlocked(lock);
+  shell.reset();
 }
 
 // Even if the service is lost by it.
@@ -500,24 +507,27 @@ void VirtinePoolCore::fail(ShellPtr shell) {
   failed_.push_back(std::move(shell));
 }
 
-// What was at the service may be written to until the connection has ended, or
-// else until each memory was taken back, which cleanHere() does first.
+// What is at the service may be written to until it was taken back, or else
+// until the connection has ended.
 void VirtinePoolCore::lose(Lock& lock, const std::string& why) {
   if (!connected_) return;
   connected_ = false;
   ++counters_.losses;
-  auto keep = [&](ShellPtr shell) {
-    if (!shell) return;  // it has a ticket already
-    shell->setAllDirty();
-    failed_.push_back(std::move(shell));
-  };
-  for (ShellPtr& shell : std::exchange(sending_, {})) keep(std::move(shell));
+  std::vector<ShellPtr> there = std::exchange(sending_, {});
+  std::erase(there, nullptr);  // those have tickets already
   for (auto& [ticket, cleaning] : std::exchange(cleaning_, {}))
-    keep(std::move(cleaning.shell));
+    there.push_back(std::move(cleaning.shell));
   late_ = 0;
+  accepting_ = there.size();
   {
     Unlocked unlocked(lock);
+    for (const ShellPtr& shell : there) letGo(*shell);
     link_.reset();
+  }
+  accepting_ = 0;
+  for (ShellPtr& shell : there) {
+    shell->setAllDirty();
+    failed_.push_back(std::move(shell));
   }
   say(lock, "the service is lost (" + why +
                 "); shells are cleaned by memcpy until it is connected again");

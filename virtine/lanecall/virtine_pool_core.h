@@ -94,6 +94,7 @@ class VirtinePoolCore {
   void countCleaned(const virtine::CleanResult& result);
   void markLate(Lock& lock);
   void destroySurplus(Lock& lock);
+  void destroy(Lock& lock, ShellPtr shell);
   void detach(Lock& lock, PooledShell& shell);
   void fail(ShellPtr shell);
   void lose(Lock& lock, const std::string& why);
@@ -115,7 +116,7 @@ class VirtinePoolCore {
   std::vector<ShellPtr> sending_;
   std::unordered_map<virtine::Ticket, Cleaning> cleaning_;
   std::size_t late_ = 0;       // of them
-  std::size_t accepting_ = 0;  // completed, being looked at
+  std::size_t accepting_ = 0;  // no longer there, being looked at
   // To be cleaned here, wholly, after their memory was taken back.
   std::deque<ShellPtr> failed_;
   std::size_t shells_ = 0;   // in all
