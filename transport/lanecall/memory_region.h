@@ -77,8 +77,9 @@ class Region {
   // As takeBack(), without a word about errors.
   ~Region();
 
-  // Ends it: blocks until the device can touch the memory no longer, which it
-  // cannot afterwards even if this throws EIO (the device was reset). Nothing
+  // Ends it: blocks until the device can touch the memory no longer. After EIO
+  // (the device was reset) it may still write there if it did not come to rest;
+  // the pages stay pinned then; do not use the memory again. Nothing
   // if it has ended with its connection, or was none.
   void takeBack();
 
