@@ -35,8 +35,11 @@ constexpr auto kLockRetry = std::chrono::milliseconds(5);
 [[noreturn]] void failErrno(const Uri& uri, int error) {
   const char* remedy = "choose another address";
   if (error == EADDRINUSE)
-    remedy =
-        "stop the program that listens there, or use port 0 for a free one";
+    remedy = uri.scheme == Uri::Scheme::kTcp
+                 ? "stop the program that listens there, or use port 0 for a "
+                   "free one"
+                 : "stop the program that listens there, or choose another "
+                   "path";
   else if (error == EACCES || error == EPERM)
     remedy = "choose a place this user may write, or a port above 1023";
   else if (error == ENOENT || error == ENOTDIR)

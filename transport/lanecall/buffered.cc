@@ -44,8 +44,11 @@ void BufferedTransport::abandon() {
 
 void BufferedTransport::checkOpen() const {
   if (abandoned_)
-    throw TTransportException(TTransportException::NOT_OPEN,
-                              getOrigin() + ": the connection has failed");
+    throw TTransportException(
+        TTransportException::NOT_OPEN,
+        getOrigin() +
+            ": the connection has failed; open() it again "
+            "when no thread is in it");
 }
 
 void BufferedTransport::open() {

@@ -11,7 +11,9 @@ const char* deviceRemedy(int error) {
   switch (error) {
     case ENOENT:
       return "load the module (modprobe lanecall) on a machine whose edu "
-             "device has an RPC engine (QEMU: -device edu,rpc=...)";
+             "device has an RPC engine (QEMU: -device edu,rpc=... or "
+             "card=...); if it is loaded, there are fewer devices: "
+             "ls /dev/lanecall*";
     case EACCES:
     case EPERM:
       return "get read and write access to the node, by its group or as root";
@@ -36,11 +38,13 @@ const char* deviceRemedy(int error) {
              "LANECALL_IOC_INFO allows";
     case ECONNREFUSED:
       return "nobody answers where the device connects to; start "
-             "lanecall-server at the address given to rpc=";
+             "lanecall-server at the address given to rpc= or card= "
+             "(guest/run: --rpc, --card)";
     case EHOSTUNREACH:
     case ENETUNREACH:
     case ETIMEDOUT:
-      return "check the address given to the device's rpc=, and its server";
+      return "check the address given to the device's rpc= or card= "
+             "(guest/run: --rpc, --card), and its server";
     case EIO:
     case ENODEV:
     case ENXIO:
@@ -99,6 +103,9 @@ const char* remedyFor(int error, const std::string& action, Peer peer) {
            "the connection was closed; library, module, device and server must "
            "be of one version";
   if (peer == Peer::kClient) return clientRemedy(error, action);
+  if (error == ENOTCONN && action != "open")
+    return "a timeout or another failure closed it, or it never was open; "
+           "open() it again";
   if (error == ETIMEDOUT && action != "open")
     return "the connection was closed, since a late answer would be taken for "
            "the next one; raise the timeout or see the server's log";
