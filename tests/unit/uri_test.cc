@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <lanecall/listener.h>
 #include <lanecall/open.h>
+#include <lanecall/pcie_transport.h>
 #include <lanecall/uri.h>
 #include <netdb.h>
 
@@ -74,6 +75,19 @@ TEST(UriTest, AHostThatIsNotFoundIsNamedWithTheLookupsReason) {
   };
   expectSaid([&] { openTransport("tcp:" + host + ":1"); });
   expectSaid([&] { Listener listener(parseUri("tcp:" + host + ":0")); });
+}
+
+TEST(UriTest, ATransportOnADeviceTakesThePathAlone) {
+  using apache::thrift::transport::TTransportException;
+  try {
+    TPcieTransport transport("pcie:/dev/lanecall0");
+    FAIL() << "a folder \"pcie:\" was looked for";
+  } catch (const TTransportException& error) {
+    EXPECT_EQ(error.getType(), TTransportException::BAD_ARGS);
+    EXPECT_NE(std::string(error.what()).find("the path alone"),
+              std::string::npos)
+        << error.what();
+  }
 }
 
 TEST(UriTest, AClientNeedsAPort) {

@@ -5,8 +5,14 @@
 namespace lanecall {
 namespace {
 
+using apache::thrift::transport::TTransportException;
+
 std::shared_ptr<DeviceIo> nodeOf(const std::string& path, std::uint32_t tx,
                                  std::uint32_t rx) {
+  if (path.starts_with("pcie:"))
+    throw TTransportException(
+        TTransportException::BAD_ARGS,
+        "'" + path + "': give the path alone, or all of it to openTransport()");
   auto node = std::make_shared<DeviceIo>(path);
   node->setRingBytes(tx, rx);
   return node;
