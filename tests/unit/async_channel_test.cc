@@ -756,6 +756,15 @@ TEST_P(AsyncChannelTest, WhatACallbackThrowsIsReportedAndGoesNoFurther) {
   EXPECT_NE(printed.find("call 1 (say) threw: not caught"), std::string::npos)
       << printed;
   EXPECT_NE(printed.find("call 2 (say) threw"), std::string::npos) << printed;
+  EXPECT_EQ(printed.find("had failed"), std::string::npos) << printed;
+}
+
+TEST_P(AsyncChannelTest, WhatACallbackThrowsOfAFailureIsReportedWithIt) {
+  make();  // and is not opened
+  untilEnded(call("1", [] { throw std::runtime_error("No more data"); }));
+  for (const char* part : {"threw: No more data", "had failed: call 1 (say)",
+                           "the channel is not open; open() it"})
+    EXPECT_NE(printed.find(part), std::string::npos) << printed;
 }
 
 TEST_P(AsyncChannelTest, CallingAgainWhenACallFailsDoesNotStarveTheLoop) {

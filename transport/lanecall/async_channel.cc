@@ -186,17 +186,22 @@ void AsyncChannel::fail(AsyncCall call, Type type, const std::string& why) {
 }
 
 void AsyncChannel::run(Ended ended) {
-  if (ended.error.call != 0) lastError_ = std::move(ended.error);
+  if (ended.error.call != 0) lastError_ = ended.error;
   if (ended.call.reply) ended.call.reply->resetBuffer();
-  call(ended.call, protocol_);
+  call(ended.call, protocol_, ended.error.text);
 }
 
-// An exception must not pass through libevent, which is written in C.
-void AsyncChannel::call(const AsyncCall& ended, Protocol protocol) {
+// An exception must not pass through libevent, which is written in C. What
+// recv_x throws for a call that failed says nothing of why it did; why does, if
+// it is not empty.
+void AsyncChannel::call(const AsyncCall& ended, Protocol protocol,
+                        const std::string& why) {
   using apache::thrift::GlobalOutput;
   const auto report = [&](const char* what) {
-    GlobalOutput.printf("lanecall: the callback of %s threw: %s",
-                        nameOf(ended, protocol).c_str(), what);
+    GlobalOutput.printf(
+        "lanecall: the callback of %s threw: %s%s%s",
+        nameOf(ended, protocol).c_str(), what,
+        why.empty() ? "" : "; the call had failed: ", why.c_str());
   };
   try {
     ended.cob();
@@ -402,7 +407,7 @@ void AsyncChannel::deliver(std::span<const std::uint8_t> message) {
     return fail(std::move(*ended), Type::UNKNOWN,
                 name() + ": read: " + error.what());
   }
-  call(*ended, protocol_);
+  call(*ended, protocol_, "");
 }
 
 // The other side's index cannot be what it is: a lie, or what is left when the

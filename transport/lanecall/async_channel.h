@@ -43,7 +43,7 @@
 //   return.
 // - A callback may do anything to the channel: issue calls, cancel others,
 //   close it, destroy it. What it throws is reported to Thrift's GlobalOutput,
-//   and ends there.
+//   with why the call failed if it did, and ends there.
 // - The destructor ends calls that are outstanding, so their buffers and
 //   clients must still be there. A generated client shares its channel, and
 //   destroys its buffers before that: close() the channel before the last of
@@ -194,7 +194,8 @@ class AsyncChannel : public apache::thrift::async::TAsyncChannel {
   void end(CallId id, Type type, const std::string& why);
   void fail(AsyncCall call, Type type, const std::string& why);
   void run(Ended ended);
-  static void call(const AsyncCall& ended, Protocol protocol);
+  static void call(const AsyncCall& ended, Protocol protocol,
+                   const std::string& why);
 
   // ---- The connection ------------------------------------------------------
   void connectSome();
