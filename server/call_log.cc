@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "call_log.h"
 
+#include <atomic>
 #include <cstdio>
 #include <mutex>
 
@@ -9,13 +10,20 @@ namespace {
 
 constexpr std::size_t kMostQuoted = 256;
 
+std::atomic<bool> logged{true};
+
 bool is_plain(unsigned char c) {
   return c >= 0x20 && c != 0x7f && c != '\'' && c != '\\';
 }
 
 }  // namespace
 
-void logCall(const std::string& line) {
+void setCallLog(bool on) { logged = on; }
+
+bool isCallLogged() { return logged.load(std::memory_order_relaxed); }
+
+void logCall(std::string_view line) {
+  if (!isCallLogged()) return;
   static std::mutex mutex;
   std::lock_guard<std::mutex> lock(mutex);
   std::fwrite(line.data(), 1, line.size(), stdout);

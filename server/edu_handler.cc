@@ -17,25 +17,26 @@ bool is_in_factorial_range(std::int32_t n) {
 void EduHandler::ping() { logCall("ping()"); }
 
 void EduHandler::echo(std::string& result, const std::string& text) {
-  logCall("echo(" + quoted(text) + ")");
+  logCall([&] { return "echo(" + quoted(text) + ")"; });
   result = text;
 }
 
 std::int32_t EduHandler::counter() {
   auto count = static_cast<std::int32_t>(count_++);
-  logCall("counter() => " + std::to_string(count));
+  logCall([&] { return "counter() => " + std::to_string(count); });
   return count;
 }
 
 void EduHandler::reflect(std::string& result, const std::string& bytes) {
-  logCall("reflect(" + std::to_string(bytes.size()) + " bytes)");
+  logCall(
+      [&] { return "reflect(" + std::to_string(bytes.size()) + " bytes)"; });
   result = bytes;
 }
 
 std::int64_t EduHandler::factorial(const std::int32_t n) {
-  const std::string call = "factorial(" + std::to_string(n) + ")";
+  const auto call = [&] { return "factorial(" + std::to_string(n) + ")"; };
   if (!is_in_factorial_range(n)) {
-    logCall(call + " => out of range");
+    logCall([&] { return call() + " => out of range"; });
     edu::OutOfRange error;
     error.value = n;
     error.lowest = 0;
@@ -44,19 +45,21 @@ std::int64_t EduHandler::factorial(const std::int32_t n) {
   }
   std::int64_t product = 1;
   for (std::int32_t i = 2; i <= n; ++i) product *= i;
-  logCall(call + " => " + std::to_string(product));
+  logCall([&] { return call() + " => " + std::to_string(product); });
   return product;
 }
 
 void EduHandler::scale(std::vector<std::int32_t>& result,
                        const std::vector<std::int32_t>& values,
                        const std::int32_t factor) {
-  const std::string call = "scale(" + std::to_string(values.size()) +
-                           " values, " + std::to_string(factor) + ")";
+  const auto call = [&] {
+    return "scale(" + std::to_string(values.size()) + " values, " +
+           std::to_string(factor) + ")";
+  };
   result.resize(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!__builtin_mul_overflow(values[i], factor, &result[i])) continue;
-    logCall(call + " => overflow");
+    logCall([&] { return call() + " => overflow"; });
     edu::Overflow error;
     error.index = static_cast<std::int32_t>(i);
     error.value = values[i];
@@ -67,7 +70,7 @@ void EduHandler::scale(std::vector<std::int32_t>& result,
 }
 
 void EduHandler::note(const std::string& text) {
-  logCall("note(" + quoted(text) + ")");
+  logCall([&] { return "note(" + quoted(text) + ")"; });
 }
 
 }  // namespace lanecall

@@ -41,6 +41,11 @@ int main(int argc, char** argv) {
       "Serves Edu (also to clients that name no service) and VirtineCleanup.\n"
       "Standard output has a line for each call, standard error the log.";
   program.addOptions = [&](CLI::App& app) {
+    app.set_version_flag("--version",
+                         "lanecall-server " LANECALL_PROJECT_VERSION);
+    app.add_flag_callback(
+        "--no-call-log", [] { setCallLog(false); },
+        "Leave out the line for each call on standard output");
     app.add_option("--max-snapshot-bytes", limits.snapshotBytes,
                    "Bytes of all virtine snapshots together")
         ->check(CLI::PositiveNumber)

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <string>
 
 #include "call_log.h"
 
@@ -49,6 +50,24 @@ TEST(CallLogTest, TextCannotForgeALine) {
   EXPECT_EQ(quoted("a'\nping()\\\x7f"), "'a\\x27\\x0aping()\\x5c\\x7f'");
   EXPECT_EQ(quoted("\xc3\xa9"), "'\xc3\xa9'");
   EXPECT_LT(lanecall::quoted(std::string(1 << 20, 'x')).size(), 400u);
+}
+
+TEST(CallLogTest, ALineThatNobodyWantsIsNotMade) {
+  int made = 0;
+  const auto line = [&] {
+    ++made;
+    return std::string("ping()");
+  };
+  setCallLog(false);
+  ::testing::internal::CaptureStdout();
+  logCall(line);
+  logCall("ping()");
+  setCallLog(true);
+  EXPECT_EQ(made, 0);
+  logCall(line);
+  logCall("echo('')");
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(), "ping()\necho('')\n");
 }
 
 }  // namespace
