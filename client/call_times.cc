@@ -37,6 +37,11 @@ std::string line(const char* format, Values... values) {
   return text;
 }
 
+// An edge as one would write it: 1.6, 10000.
+std::string written(double edge) {
+  return line(edge < 10 ? "%.4g" : "%.0f", edge);
+}
+
 // The smallest value that at least this share of all values do not exceed.
 double percentile(const std::vector<double>& sorted, double share) {
   const double rank = std::ceil(share * static_cast<double>(sorted.size()));
@@ -72,7 +77,8 @@ std::string CallTimes::histogram() {
     // A range with a single call shows, too.
     const auto bar = static_cast<std::size_t>(
         std::ceil(static_cast<double>(counts[i]) * kBarMost / highest));
-    text += line("%9.4g to %9.4g us  ", edge(index), edge(index + 1));
+    text += line("%9s to %9s us  ", written(edge(index)).c_str(),
+                 written(edge(index + 1)).c_str());
     text += std::string(bar, '#') + (bar ? " " : "") +
             std::to_string(counts[i]) + "\n";
   }

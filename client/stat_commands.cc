@@ -83,11 +83,14 @@ bool isOpen(const fs::path& device, int channel) {
 
 void readDevice(const fs::path& device, std::vector<ChannelStat>* stats) {
   const auto channels = static_cast<int>(numberIn(device / "channels"));
+  ChannelStat before;
+  readCounters(device / "total", &before);
   for (int i = 0; i < channels; ++i)
     if (isOpen(device, i)) stats->push_back(readChannel(device, i));
   ChannelStat total;
   total.device = device.filename();
   total.channel = "total";
+  total.before = std::move(before.counters);
   readCounters(device / "total", &total);
   stats->push_back(total);
 }
@@ -103,8 +106,8 @@ std::vector<fs::path> devicesIn(const std::string& folder) {
   if (devices.empty())
     throw std::runtime_error(
         folder +
-        ": the driver has no device; does QEMU have -device edu,rpc=...? See "
-        "the kernel's log");
+        ": the driver has no device; does QEMU have -device edu,rpc=... or "
+        "card=...? See the kernel's log");
   auto number = [](const fs::path& path) {  // lanecall10 after lanecall9
     const std::string name = path.filename();
     return std::make_pair(name.size(), name);
@@ -171,7 +174,9 @@ const ChannelStat* find(const std::vector<ChannelStat>& stats,
 // channel's, and began at 0.
 std::uint64_t counted(const ChannelStat* before, const ChannelStat& now,
                       int i) {
-  const std::uint64_t from = before ? before->counters[i] : 0;
+  std::uint64_t from = 0;
+  if (before)
+    from = (before->before.empty() ? before->counters : before->before)[i];
   return now.counters[i] >= from ? now.counters[i] - from : now.counters[i];
 }
 
@@ -194,6 +199,20 @@ std::uint64_t counted(const ChannelStat* before, const ChannelStat& now,
 }
 
 }  // namespace
+
+const char* const kStatColumns =
+    "Columns:\n"
+    "  PLANE        socket (QEMU carries bytes to a server's socket) or "
+    "direct\n"
+    "               (rings in card memory, which the server sees)\n"
+    "  MODE         rw (system calls), or mapped into the program\n"
+    "  TX-BYTES     bytes to the server; RX-BYTES from it\n"
+    "  FLUSHES      times that bytes were sent off, as each call does once\n"
+    "  DOORBELLS    times that the device was told\n"
+    "  INTERRUPTS   times that it told the driver\n"
+    "  SPINS        waits that ended while looking; SLEEPS those that did not\n"
+    "  FULL-WAITS   times that there was no room to send\n"
+    "docs/driver.md has where they come from.";
 
 std::vector<ChannelStat> readStats(const std::string& folder) {
   std::vector<ChannelStat> stats;

@@ -19,8 +19,13 @@ struct ChannelStat {
   std::string device;                            // "lanecall0"
   std::string channel;                           // "7", or "total"
   std::string pid, command, plane, mode, state;  // of one channel; else empty
-  // As kCounterNames has them, the driver's and the program's together.
+  // In the order of the table's columns, the driver's and the program's
+  // together.
   std::vector<std::uint64_t> counters;
+  // Of a total: the same before its channels' counters were read; else empty.
+  // So what a total has counted between two looks is never less than what its
+  // channels have.
+  std::vector<std::uint64_t> before;
   std::vector<bool> isUsersWord;  // whether a program's word is in there
 };
 
@@ -35,6 +40,9 @@ std::string tableOf(const std::vector<ChannelStat>& stats);
 std::string ratesOf(const std::vector<ChannelStat>& before,
                     const std::vector<ChannelStat>& now,
                     std::chrono::duration<double> passed);
+
+// What its columns are, for --help.
+extern const char* const kStatColumns;
 
 // Prints the table once, or again each second until the program is ended.
 int runStat(bool watch, const std::string& folder = "/sys/class/lanecall");

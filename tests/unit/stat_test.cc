@@ -2,9 +2,11 @@
 // `lanecall stat` on a folder like the driver's in sysfs.
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <stdexcept>
 
 #include "stat_commands.h"
@@ -96,6 +98,32 @@ TEST_F(Stat, RatesAreWhatWasCountedInEachSecond) {
   const std::string rates = ratesOf(before, readStats(folder_), seconds(2));
   EXPECT_NE(rates.find("100000*"), std::string::npos) << rates;
   EXPECT_NE(rates.find("          1      0"), std::string::npos) << rates;
+}
+
+// What is counted while a look is under way, behind a channel's counter.
+TEST_F(Stat, ATotalIsNeverLessThanItsChannels) {
+  putDevice("lanecall0");
+  const fs::path counter = folder_ / "lanecall0/channel1/interrupts";
+  // A look from whose middle on there are this many interrupts in all.
+  const auto look = [&](int channel, int before, int total) {
+    put("lanecall0/total/interrupts", std::to_string(before));
+    fs::remove(counter);
+    EXPECT_EQ(::mkfifo(counter.c_str(), 0600), 0);
+    auto counting = std::async(std::launch::async, [&] {
+      std::ofstream out(counter);  // waits until it is being read
+      put("lanecall0/total/interrupts", std::to_string(total));
+      out << channel << "\n";
+    });
+    return readStats(folder_);
+  };
+  const auto first = look(10, 30, 50);
+  const auto second = look(40, 60, 61);
+  constexpr int kInterrupts = 4;
+  EXPECT_EQ(first.back().counters[kInterrupts], 50u);
+  // 30 of the channel's, and 31 in all from before the first look on.
+  const std::string rates = ratesOf(first, second, seconds(1));
+  EXPECT_NE(rates.find(" 30  "), std::string::npos) << rates;
+  EXPECT_NE(rates.find(" 31  "), std::string::npos) << rates;
 }
 
 TEST_F(Stat, AChannelThatWasOpenedAnewBeginsAtNothing) {
