@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <stdexcept>
 
@@ -14,20 +15,38 @@ double microseconds(std::chrono::steady_clock::duration d) {
   return std::chrono::duration<double, std::micro>(d).count();
 }
 
+volatile std::sig_atomic_t interrupted = 0;
+
+// Lets the call that is under way end. A second Ctrl-C ends the program, as if
+// this was not here: nobody may answer.
+void countUntilInterrupted() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = 1; };
+  action.sa_flags = SA_RESETHAND;
+  struct sigaction before {};
+  ::sigaction(SIGINT, nullptr, &before);
+  if (before.sa_handler != SIG_IGN) ::sigaction(SIGINT, &action, nullptr);
+}
+
+constexpr int kInterrupted = 128 + SIGINT;
+
 }  // namespace
 
 int runPing(Session& session, int count) {
   using Clock = std::chrono::steady_clock;
   CallTimes times(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) {
+  if (count > 1) countUntilInterrupted();
+  int made = 0;
+  do {
     const Clock::time_point start = Clock::now();
     session.edu().ping();
     times.add(Clock::now() - start);
-  }
-  std::printf("ping over %s: %d calls, microseconds: %s\n",
-              session.path().c_str(), count, times.percentiles().c_str());
-  if (count > 1) std::printf("%s", times.histogram().c_str());
-  return 0;
+  } while (++made < count && !interrupted);
+  std::printf("ping over %s: %d call%s, microseconds: %s\n",
+              session.path().c_str(), made, made == 1 ? "" : "s",
+              times.percentiles().c_str());
+  if (made > 1) std::printf("%s", times.histogram().c_str());
+  return made < count ? kInterrupted : 0;
 }
 
 int runEcho(Session& session, const std::string& text) {

@@ -35,6 +35,7 @@ struct CommandLine {
   bool watch = false;
   std::function<int(Session&)> command;
   std::function<int()> local;  // instead of command: needs no server
+  std::vector<const CLI::Option*> deviceOptions;  // of no effect elsewhere
 
   std::uint64_t seedOrFresh() const {
     return seed ? *seed : Random::freshSeed();
@@ -89,34 +90,40 @@ void addConnectionOptions(CLI::App& app, CommandLine& line) {
                  "Items in a list, set or map that comes")
       ->check(CLI::Range(1, 2'000'000'000))
       ->capture_default_str();
+}
+
+void addDeviceOptions(CLI::App& app, CommandLine& line) {
+  ClientOptions& o = line.options;
   auto ring = [&](const char* option, std::uint32_t& value, const char* text) {
-    app.add_option(option, value, text)
+    return app.add_option(option, value, text)
         ->check(CLI::Validator(ringSizeError, "BYTES"));
   };
-  ring("--tx-ring", o.txRingBytes,
-       "pcie: bytes of the ring to the device, a power of two");
-  ring("--rx-ring", o.rxRingBytes,
-       "pcie: bytes of the ring from the device, a power of two");
-  app.add_option_function<std::string>(
-      "--mode",
-      [&o](const std::string& name) { o.mode = parseDeviceMode(name); },
-      "pcie: auto, mapped or rw (through read and write) [auto]");
-  app.add_option_function<std::string>(
-      "--spin", [&o](const std::string& text) { o.spin = parseSpin(text); },
-      "pcie: look for the answer for so many microseconds before sleeping, or "
-      "never, always, adaptive [adaptive]");
-  app.add_option("--moderate-bytes", o.moderateBytes,
-                 "pcie: hold the interrupt for an answer back until so many "
-                 "bytes have come ...");
-  app.add_option("--moderate-us", o.moderateUs,
-                 "pcie: ... or so many microseconds after the first of them "
-                 "[0: never hold back]")
-      ->check(CLI::Range(0u, unsigned{LANECALL_MODERATE_US_MAX}));
+  line.deviceOptions = {
+      ring("--tx-ring", o.txRingBytes,
+           "pcie: bytes of the ring to the device, a power of two"),
+      ring("--rx-ring", o.rxRingBytes,
+           "pcie: bytes of the ring from the device, a power of two"),
+      app.add_option_function<std::string>(
+          "--mode",
+          [&o](const std::string& name) { o.mode = parseDeviceMode(name); },
+          "pcie: auto, mapped or rw (through read and write) [auto]"),
+      app.add_option_function<std::string>(
+          "--spin", [&o](const std::string& text) { o.spin = parseSpin(text); },
+          "pcie: look for the answer for so many microseconds before sleeping, "
+          "or never, always, adaptive [adaptive]"),
+      app.add_option("--moderate-bytes", o.moderateBytes,
+                     "pcie: hold the interrupt for an answer back until so "
+                     "many bytes have come ..."),
+      app.add_option("--moderate-us", o.moderateUs,
+                     "pcie: ... or so many microseconds after the first of "
+                     "them [0: never hold back]")
+          ->check(CLI::Range(0u, unsigned{LANECALL_MODERATE_US_MAX}))};
 }
 
 void addEduCommands(CLI::App& app, CommandLine& line) {
   auto* ping = app.add_subcommand("ping", "Call ping() and time it");
-  ping->add_option("--count", line.pings, "How often")
+  ping->add_option("--count", line.pings,
+                   "How often; Ctrl-C shows the times so far")
       ->check(CLI::Range(1, 10'000'000));
   ping->callback([&] {
     line.command = [&](Session& s) { return runPing(s, line.pings); };
@@ -222,19 +229,84 @@ void addStatCommand(CLI::App& app, CommandLine& line) {
       "stat", "What the driver counts of this machine's pcie channels");
   stat->add_flag("--watch", line.watch,
                  "Print how often a second, each second, until Ctrl-C");
+  stat->footer(kStatColumns);
   stat->callback([&] { line.local = [&line] { return runStat(line.watch); }; });
 }
 
-// One line for an error of the command line itself; returns the exit status.
-int misused(const CLI::App& app, const std::string& what) {
-  std::string asked = "lanecall";
+std::string joined(const std::vector<std::string>& words, const char* by) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : by) + word;
+  return text;
+}
+
+// The command that was given, as it was: "lanecall virtine clean".
+std::string commandIn(const CLI::App& app) {
+  std::string command = "lanecall";
   for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
     at = at->get_subcommands().front();
-    asked += " " + at->get_name();
+    command += " " + at->get_name();
   }
+  return command;
+}
+
+// "--mode" of "--mode=rw", and of "--mode: what is wrong with it".
+std::string optionIn(const std::string& text) {
+  const std::size_t from = text.find("--");
+  if (from == std::string::npos) return {};
+  return text.substr(from, text.find_first_of("=: ", from) - from);
+}
+
+// Of the program itself, not of a command.
+bool is_own_option(const CLI::App& app, const std::string& name) {
+  return !name.empty() && app.get_option_no_throw(name) != nullptr;
+}
+
+// One line for an error of the command line itself; returns the exit status.
+int misused(const std::string& asked, const std::string& what) {
   std::fprintf(stderr, "lanecall: %s; see %s --help\n", what.c_str(),
                asked.c_str());
   return 2;
+}
+
+// An option of the program's own after the command, and what to write instead;
+// empty if there is none.
+std::string misplaced(const CLI::App& app) {
+  const std::vector<std::string> left = app.remaining(true);
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    const std::string name = optionIn(left[i]);
+    if (!left[i].starts_with(name) || !is_own_option(app, name)) continue;
+    std::string words = left[i];
+    if (words == name && i + 1 < left.size()) words += " " + left[i + 1];
+    std::string instead = commandIn(app);
+    instead.insert(instead.find(' ') + 1, words + " ");
+    return name + " goes before the command: " + instead;
+  }
+  return {};
+}
+
+int misparsed(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> left = app.remaining();
+  if (app.get_subcommands().empty() && !left.empty())
+    return misused("lanecall",
+                   "unknown command or option '" + left.front() + "'");
+  if (const std::string text = misplaced(app); !text.empty())
+    return misused("lanecall", text);
+  if (dynamic_cast<const CLI::ExtrasError*>(&error))
+    return misused(left.empty() ? commandIn(app) : "lanecall",
+                   "not expected: " + joined(app.remaining(true), " "));
+  const bool own = is_own_option(app, optionIn(error.what()));
+  return misused(own ? "lanecall" : commandIn(app), error.what());
+}
+
+// They may stand there for the next --to; but nobody should wonder.
+void sayWhatHasNoEffect(const CommandLine& line) {
+  if (line.to.starts_with("pcie:")) return;
+  std::vector<std::string> names;
+  for (const CLI::Option* option : line.deviceOptions)
+    if (option->count() > 0) names.push_back(option->get_name());
+  if (!names.empty())
+    std::fprintf(stderr, "lanecall: no effect over %s, only over pcie: %s\n",
+                 line.to.c_str(), joined(names, ", ").c_str());
 }
 
 int flushed(int status) {
@@ -253,6 +325,7 @@ int runLocal(const CommandLine& line) try {
 }
 
 int run(const CommandLine& line) try {
+  sayWhatHasNoEffect(line);
   Session session(line.to, line.options);
   return flushed(line.command(session));
 } catch (const std::exception& error) {
@@ -267,26 +340,26 @@ int run(const CommandLine& line) try {
 int main(int argc, char** argv) {
   CLI::App app("Calls a Lanecall server over TCP, a Unix socket or PCIe.");
   CommandLine line;
+  app.set_version_flag("--version", "lanecall " LANECALL_PROJECT_VERSION);
   addConnectionOptions(app, line);
+  addDeviceOptions(app, line);
   addEduCommands(app, line);
   addVirtineCommands(app, line);
   addStatCommand(app, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    if (app.get_subcommands().empty() && !app.remaining().empty())
-      return misused(
-          app, "unknown command or option '" + app.remaining().front() + "'");
-    return misused(app, error.what());
-  } catch (const std::invalid_argument& error) {
-    return misused(app, error.what());
+    if (error.get_exit_code() == 0)
+      return app.exit(error);  // --help, --version
+    return misparsed(app, error);
+  } catch (const std::invalid_argument& error) {  // of the program's options
+    return misused("lanecall", error.what());
   }
   if (line.local) return runLocal(line);
   // Not before the words that are there: a wrong one is the better news.
-  if (!line.command) return misused(app, "a command is missing");
+  if (!line.command) return misused(commandIn(app), "a command is missing");
   if (line.to.empty())
-    return misused(app,
+    return misused("lanecall",
                    "where is the server? Give --to tcp:host:port, unix:/path "
                    "or pcie:/dev/lanecall0");
   return run(line);
