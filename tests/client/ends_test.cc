@@ -5,11 +5,16 @@
 #include <lanecall/deadline.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <thrift/protocol/TMultiplexedProtocol.h>
 #include <thrift/transport/TTransportException.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <functional>
+#include <string>
 #include <thread>
+#include <tuple>
+#include <vector>
 
 #include "fixture.h"
 #include "random.h"
@@ -147,6 +152,62 @@ TEST_P(EndsTest, AMessageOverTheServersLimitEndsTheConnection) {
   expectEnded(
       [&] { client->edu.reflect(answer, std::string(3'000'000, 'x')); });
   expectServes();
+}
+
+TEST_P(EndsTest, AnAnswerOverTheClientsLimitClosesItsTransport) {
+  Limits list, text, depth;
+  list.containerItems = 100;
+  text.stringBytes = 100;
+  depth.depth = 1;  // of an answer; an exception in it is the second struct
+  const std::tuple<Limits, const char*, std::function<void(edu::EduClient&)>>
+      cases[] = {{list, "--max-container",
+                  [](auto& edu) {
+                    std::vector<std::int32_t> answer;
+                    edu.scale(answer, std::vector<std::int32_t>(101), 1);
+                  }},
+                 {text, "--max-string",
+                  [](auto& edu) {
+                    std::string answer;
+                    edu.echo(answer, std::string(101, 'x'));
+                  }},
+                 {depth, "--max-depth", [](auto& edu) { edu.factorial(21); }}};
+  for (Protocol protocol : {Protocol::kBinary, Protocol::kCompact}) {
+    stopServer();
+    startServer({"--protocol", name(protocol)});
+    for (const auto& [limits, option, call] : cases) {
+      SCOPED_TRACE(std::string(name(protocol)) + " " + option);
+      ClientOptions options = patience();
+      options.protocol = protocol;
+      options.limits = limits;
+      auto client = connect(options);
+      edu::EduClient byName(
+          std::make_shared<apache::thrift::protocol::TMultiplexedProtocol>(
+              client->protocol, "Edu"));
+      for (edu::EduClient* edu : {&client->edu, &byName}) {
+        edu->ping();
+        try {
+          call(*edu);
+          ADD_FAILURE() << "it was taken";
+        } catch (const std::exception& error) {
+          EXPECT_NE(explainLimit(error, limits).find(option), std::string::npos)
+              << error.what();
+        }
+        EXPECT_FALSE(client->transport->isOpen())
+            << "the rest could be taken for the next answer";
+        try {
+          edu->ping();
+          ADD_FAILURE() << "it was answered";
+        } catch (const TTransportException& error) {
+          EXPECT_EQ(error.getType(), TTransportException::NOT_OPEN);
+          EXPECT_NE(std::string(error.what()).find("open() it again"),
+                    std::string::npos)
+              << error.what();
+        }
+        client->transport->open();
+        edu->ping();
+      }
+    }
+  }
 }
 
 TEST_P(EndsTest, AnotherProtocolEndsTheConnection) {

@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/compact_protocol.h>
 #include <lanecall/limits.h>
 #include <lanecall/ring_transport.h>
 #include <thrift/protocol/TBinaryProtocol.h>
-#include <thrift/protocol/TCompactProtocol.h>
 #include <thrift/protocol/TProtocolException.h>
 #include <thrift/transport/TTransportException.h>
 
-#include <cstdint>
-#include <cstdlib>
 #include <stdexcept>
 #include <string_view>
-#include <utility>
 
 namespace lanecall {
 namespace thrift = apache::thrift;
 namespace {
-
-// Memory that a message made larger than this is freed with it.
-constexpr std::int32_t kKeptBytes = 64 << 10;
 
 std::string over(const std::string& what, int limit, const char* unit,
                  const char* options) {
@@ -49,32 +43,6 @@ std::string limitMet(const thrift::transport::TTransportException& error,
            ", or bytes of another --framing or --protocol";
   return {};
 }
-
-// Thrift's compact protocol reads each string into memory that it keeps until
-// the connection ends. This one gives it back after a message that made it
-// large.
-template <typename Transport>
-class CompactProtocol : public thrift::protocol::TCompactProtocolT<Transport> {
- public:
-  using thrift::protocol::TCompactProtocolT<Transport>::TCompactProtocolT;
-
-  std::uint32_t readMessageEnd_virt() override {
-    giveBack();
-    return this->readMessageEnd();
-  }
-  // Of code that is compiled for the base only this end is seen.
-  std::uint32_t writeMessageEnd() override {
-    giveBack();
-    return 0;
-  }
-
- private:
-  void giveBack() {
-    if (this->string_buf_size_ <= kKeptBytes) return;
-    std::free(std::exchange(this->string_buf_, nullptr));
-    this->string_buf_size_ = 0;
-  }
-};
 
 class CompactProtocolFactory : public thrift::protocol::TProtocolFactory {
  public:

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/closing_protocol.h>
 #include <lanecall/open.h>
 #include <lanecall/pcie_transport.h>
 #include <lanecall/socket_io.h>
@@ -62,8 +63,11 @@ TransportPtr openTransport(const std::string& uri,
 
 ProtocolPtr protocolOn(const TransportPtr& transport,
                        const ClientOptions& options) {
-  return protocolFactory(options.protocol, options.limits)
-      ->getProtocol(transport);
+  // Not under other threads: a ConcurrentClient fails all of them by itself.
+  if (options.shared)
+    return protocolFactory(options.protocol, options.limits)
+        ->getProtocol(transport);
+  return closingProtocol(transport, options.protocol, options.limits);
 }
 
 }  // namespace lanecall

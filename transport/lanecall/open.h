@@ -56,8 +56,8 @@ TransportPtr makeTransport(const std::string& uri,
 TransportPtr openTransport(const std::string& uri,
                            const ClientOptions& options = {});
 
-// A protocol with the options' limits. For one service of several on one
-// connection, wrap it in Thrift's TMultiplexedProtocol.
+// A protocol with the options' limits (one met closes: closing_protocol.h). For
+// one service of several on a connection, wrap it in TMultiplexedProtocol.
 ProtocolPtr protocolOn(const TransportPtr& transport,
                        const ClientOptions& options = {});
 
