@@ -20,6 +20,10 @@ int runReflect(Session& session, std::uint32_t size, std::uint64_t seed);
 int runFactorial(Session& session, std::int32_t n);
 int runScale(Session& session, std::int32_t factor,
              const std::vector<std::int32_t>& values);
+// Lends so many bytes of random numbers, has them scaled in place, and compares
+// every one.
+int runScaleRegion(Session& session, std::int32_t factor, std::uint32_t size,
+                   std::uint64_t seed);
 int runNote(Session& session, const std::string& text);
 
 // pci-edu's sequence: ping, echo, counter five times; says which path each

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/region_in_idl.h>
+
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <stdexcept>
 
 #include "call_times.h"
@@ -100,6 +103,47 @@ int runScale(Session& session, std::int32_t factor,
       "scale: " + std::to_string(error.value) + " times " +
       std::to_string(error.factor) + " does not fit 32 bits (value " +
       std::to_string(error.index) + "); give smaller numbers");
+}
+
+int runScaleRegion(Session& session, std::int32_t factor, std::uint32_t size,
+                   std::uint64_t seed) try {
+  // A quarter of what fits, so that every factor does.
+  std::vector<std::int32_t> numbers(size / sizeof(std::int32_t));
+  const std::string random =
+      Random(seed).bytes(numbers.size() * sizeof numbers[0]);
+  std::memcpy(numbers.data(), random.data(), random.size());
+  for (std::int32_t& number : numbers) number /= 4;
+  const std::vector<std::int32_t> before = numbers;
+
+  Region region(lenderOf(session.transport()), numbers.data(), random.size(),
+                RegionAccess::kReadWrite);
+  const auto reference = toIdl<idl::RegionReference>(region.reference());
+  region.syncForDevice(0, region.bytes());
+  const auto start = std::chrono::steady_clock::now();
+  session.edu().scaleRegion(reference, reference, factor);
+  const double took = microseconds(std::chrono::steady_clock::now() - start);
+  region.syncForCpu(0, region.bytes());
+  region.takeBack();
+
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    if (numbers[i] != before[i] * factor)
+      throw std::runtime_error("scale-region: number " + std::to_string(i) +
+                               " was " + std::to_string(before[i]) +
+                               " and is " + std::to_string(numbers[i]) +
+                               " (seed " + std::to_string(seed) + ")");
+  std::printf("scale-region over %s: %zu bytes times %d, %.1f us\n",
+              session.path().c_str(), random.size(), factor, took);
+  return 0;
+} catch (const edu::OutOfRange& error) {
+  throw std::runtime_error(
+      "scale-region multiplies by " + std::to_string(error.lowest) + " to " +
+      std::to_string(error.highest) + ", not " + std::to_string(error.value));
+} catch (const edu::BadRegion& error) {
+  throw std::runtime_error("scale-region: " + error.reason);
+} catch (const edu::NoCard& error) {
+  throw std::runtime_error("scale-region: " + error.reason);
+} catch (const edu::DmaFault& error) {
+  throw std::runtime_error("scale-region: " + error.reason);
 }
 
 int runNote(Session& session, const std::string& text) {

@@ -164,6 +164,20 @@ void addEduCommands(CLI::App& app, CommandLine& line) {
     };
   });
 
+  auto* scaleRegion =
+      app.add_subcommand("scale-region",
+                         "Lend random numbers to the device, have the server "
+                         "multiply them by DMA, "
+                         "compare every one");
+  scaleRegion->add_option("FACTOR", line.number)->required();
+  scaleRegion->add_option("--size", line.size, "How many bytes")->required();
+  scaleRegion->add_option("--seed", line.seed, "Of the random numbers");
+  scaleRegion->callback([&] {
+    line.command = [&](Session& s) {
+      return runScaleRegion(s, line.number, line.size, line.seedOrFresh());
+    };
+  });
+
   auto* note = app.add_subcommand("note", "Leave a line in the server's log");
   note->add_option("TEXT", line.text)->required();
   note->callback([&] {

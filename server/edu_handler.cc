@@ -2,6 +2,7 @@
 #include "edu_handler.h"
 
 #include "call_log.h"
+#include "region_scaler.h"
 
 namespace lanecall {
 namespace {
@@ -22,7 +23,7 @@ void EduHandler::echo(std::string& result, const std::string& text) {
 }
 
 std::int32_t EduHandler::counter() {
-  auto count = static_cast<std::int32_t>(count_++);
+  auto count = static_cast<std::int32_t>((*count_)++);
   logCall([&] { return "counter() => " + std::to_string(count); });
   return count;
 }
@@ -67,6 +68,24 @@ void EduHandler::scale(std::vector<std::int32_t>& result,
     throw error;
   }
   logCall(call);
+}
+
+void EduHandler::scaleRegion(const idl::RegionReference& source,
+                             const idl::RegionReference& target,
+                             const std::int32_t factor) {
+  const std::string call = "scaleRegion(" + std::to_string(source.length) +
+                           " bytes, " + std::to_string(factor) + ")";
+  if (!device_) {
+    logCall(call + " => no card");
+    edu::NoCard error;
+    error.reason =
+        "this connection comes through no device whose card the server is; "
+        "start the server with --card, and QEMU's device with card=, or send "
+        "the numbers by scale()";
+    throw error;
+  }
+  scaleByDma(*device_, regionOf(source), regionOf(target), factor);
+  logCall([&] { return call(""); });
 }
 
 void EduHandler::note(const std::string& text) {

@@ -22,9 +22,13 @@ std::shared_ptr<apache::thrift::TProcessor> processorOf(
 }
 
 std::vector<Service> services(const VirtineLimits& limits) {
-  auto edu = processorOf<edu::EduProcessor>(std::make_shared<EduHandler>());
+  auto count = std::make_shared<EduHandler::Count>();
   auto store = std::make_shared<VirtineStore>(limits);
-  return {{"Edu", [edu](const auto&) { return edu; }},
+  return {{"Edu",
+           [count](const auto& connection) {
+             return processorOf<edu::EduProcessor>(std::make_shared<EduHandler>(
+                 cardDeviceOf(connection.transport), count));
+           }},
           {"VirtineCleanup", [store](const auto& connection) {
              return processorOf<virtine::VirtineCleanupProcessor>(
                  std::make_shared<VirtineHandler>(
