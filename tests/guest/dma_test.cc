@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a card reads and writes in lent memory: the right bytes and no others,
-// at the right time, and nothing once the memory is the program's again. Orders
-// to the card's firmware (firmware.py) go through another device, so that they
-// are answered whatever happens to this one.
+// and only where it may.
 #include <fcntl.h>
 #include <lanecall/region.h>
 #include <signal.h>
@@ -14,82 +12,14 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
-#include <functional>
 #include <thread>
 
-#include "lending.h"
+#include "card_orders.h"
 
 namespace lanecall::guest_tests {
 namespace {
 
-struct Moved {
-  int error = -1;  // LANECALL_ERR_*
-  std::size_t count = 0;
-  std::string bytes;  // what was read
-};
-
-Moved parse(const std::string& answer) {
-  Moved moved;
-  const std::size_t end = answer.find('\n');
-  EXPECT_NE(end, std::string::npos) << "no answer";
-  char* next = nullptr;
-  moved.error = static_cast<int>(std::strtol(answer.c_str(), &next, 10));
-  moved.count = std::strtoul(next, nullptr, 10);
-  moved.bytes = answer.substr(end + 1);
-  return moved;
-}
-
-Moved order(const std::string& text) {
-  Fd fd = open_with("dma " + text, kTcpPeer);
-  return parse(read_to_end(fd.get()));
-}
-
-std::string span(std::uint64_t key, std::size_t offset, std::size_t count) {
-  return std::to_string(key) + " " + std::to_string(offset) + " " +
-         std::to_string(count);
-}
-
-// Puts pattern(0, count) there.
-Moved card_writes(std::uint64_t key, std::size_t offset, std::size_t count) {
-  return order("write " + span(key, offset, count));
-}
-
-Moved card_reads(std::uint64_t key, std::size_t offset, std::size_t count) {
-  return order("read " + span(key, offset, count));
-}
-
-// Memory that is lent, and synchronised around what the card does with it.
-class Lent {
- public:
-  Lent(const std::uint8_t* data, std::size_t bytes,
-       std::uint32_t access = kBoth)
-      : fd(open_channel()), region(lend(fd.get(), data, bytes, access)) {}
-
-  void writtenHere() const { sync(LANECALL_SYNC_FOR_DEVICE); }
-  void readHere() const { sync(LANECALL_SYNC_FOR_CPU); }
-
-  Fd fd;
-  lanecall_region_registration region;
-
- private:
-  void sync(std::uint32_t direction) const {
-    EXPECT_EQ(sync_region(fd.get(), region.region, direction, 0, region.bytes),
-              0);
-  }
-};
-
-class Dma : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (!is_booted_with("lanecall_test.dma"))
-      GTEST_SKIP() << "the card has no firmware that moves bytes";
-    ASSERT_TRUE(device_takes_regions());
-  }
-  void TearDown() override {
-    if (IsSkipped()) return;
-    EXPECT_EQ(regions_in_use(), 0);
-  }
-};
+class Dma : public WithFirmware {};
 
 void expect_only(const Memory& memory, std::size_t start, std::size_t count,
                  const std::string& wanted) {
@@ -272,7 +202,7 @@ TEST_F(DmaToFiles, AreNotWrittenIfTheyAreMappedMeanwhile) {
     EXPECT_TRUE(error == 0 || error == EPERM || error == EFAULT) << error;
     if (error != 0) continue;
     lent++;
-    EXPECT_EQ(order("fill " + span(wanted.key, 0, kBytes) + " 170").error, 0);
+    EXPECT_EQ(card_fills(wanted.key, 0, kBytes, 170).error, 0);
     EXPECT_EQ(unregister_region(fd.get(), wanted.region), 0);
   }
   done = true;
@@ -309,116 +239,11 @@ TEST_F(Dma, AKeyIsNoneAfterItsRegionWasTakenBack) {
   EXPECT_EQ(unregister_region(lent.fd.get(), lent.region.region), 0);
   memory.put(0, std::string(kPage, '\1'));
   EXPECT_EQ(card_writes(lent.region.key, 0, kPage).error, LANECALL_ERR_ACCESS);
+  // Nor for what has its slot next.
+  Lent next(memory.data(), kPage);
+  EXPECT_EQ(next.region.region, lent.region.region);
+  EXPECT_EQ(card_writes(lent.region.key, 0, kPage).error, LANECALL_ERR_ACCESS);
   expect_only(memory, 0, 0, "");
-}
-
-// ---- In the middle of it
-// ----------------------------------------------------------
-
-// A card that fills a region without pause.
-class Storm {
- public:
-  Storm(std::uint64_t key, std::size_t count)
-      : fd_(open_with("storm " + std::to_string(key) + " " +
-                          std::to_string(count) + " 170",
-                      kTcpPeer)) {
-    EXPECT_EQ(read_count(fd_.get(), 8), "started\n");
-  }
-
-  // The first error.
-  int wait() const { return parse(read_to_end(fd_.get())).error; }
-
- private:
-  Fd fd_;
-};
-
-constexpr std::size_t kStormBytes = 8 << 20;
-
-// The memory is the program's: cleared now, it stays so until all is over.
-void expect_not_touched_until(const Memory& memory, const Storm& storm) {
-  std::fill_n(memory.data(), memory.bytes(), 0);
-  EXPECT_NE(storm.wait(), 0);
-  EXPECT_TRUE(std::all_of(memory.data(), memory.data() + memory.bytes(),
-                          [](std::uint8_t byte) { return byte == 0; }));
-}
-
-TEST_F(Dma, UnregisteringInTheMiddleOfIt) {
-  std::vector<Memory> both = interleaved(kStormBytes);
-  for (int round = 0; round < 10; round++) {
-    Lent lent(both[0].data(), kStormBytes);
-    Storm storm(lent.region.key, kStormBytes);
-    EXPECT_EQ(unregister_region(lent.fd.get(), lent.region.region), 0);
-    expect_not_touched_until(both[0], storm);
-  }
-}
-
-TEST_F(Dma, ClosingInTheMiddleOfIt) {
-  std::vector<Memory> both = interleaved(kStormBytes);
-  Lent lent(both[0].data(), kStormBytes);
-  Storm storm(lent.region.key, kStormBytes);
-  lent.fd.reset();
-  expect_not_touched_until(both[0], storm);
-}
-
-TEST_F(Dma, AProgramKilledInTheMiddleOfIt) {
-  Fd file(::memfd_create("region", MFD_CLOEXEC));
-  ASSERT_EQ(::ftruncate(file.get(), kStormBytes), 0);
-  Memory memory(kStormBytes, file.get(), MAP_SHARED);
-  int keys[2];
-  ASSERT_EQ(::pipe(keys), 0);
-  pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    Lent lent(memory.data(), memory.bytes());
-    [[maybe_unused]] ssize_t n =
-        ::write(keys[1], &lent.region.key, sizeof lent.region.key);
-    ::pause();
-  }
-  std::uint64_t key = 0;
-  ASSERT_EQ(::read(keys[0], &key, sizeof key),
-            static_cast<ssize_t>(sizeof key));
-  Storm storm(key, kStormBytes);
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
-  ASSERT_TRUE(eventually([] { return regions_in_use() == 0; }));
-  expect_not_touched_until(memory, storm);
-  ::close(keys[0]);
-  ::close(keys[1]);
-}
-
-std::string pci_folder_of(const Fd& fd) {
-  return std::string("/sys/bus/pci/devices/") + info_of(fd.get()).device;
-}
-
-TEST_F(Dma, AResetInTheMiddleOfIt) {
-  std::vector<Memory> both = interleaved(kStormBytes);
-  Lent lent(both[0].data(), kStormBytes);
-  Storm storm(lent.region.key, kStormBytes);
-  ASSERT_TRUE(write_file(pci_folder_of(lent.fd) + "/reset", "1"));
-  expect_not_touched_until(both[0], storm);
-  Lent again(both[0].data(), kStormBytes);
-  EXPECT_EQ(card_writes(again.region.key, 0, kStormBytes).error, 0);
-}
-
-// A device that does not let go in time is reset rather than memory given back
-// under it. With no time at all, one that is at work does not.
-TEST_F(Dma, ADeviceThatDoesNotLetGoIsReset) {
-  const std::string parameter = "/sys/module/lanecall/parameters/revoke_ms";
-  const long generation = sysfs_number("generation");
-  std::vector<Memory> both = interleaved(kStormBytes);
-  ASSERT_TRUE(write_file(parameter, "0"));
-  int result = 0;
-  for (int round = 0; round < 100 && result == 0; round++) {
-    Lent lent(both[0].data(), kStormBytes);
-    Storm storm(lent.region.key, kStormBytes);
-    result = unregister_region(lent.fd.get(), lent.region.region);
-    expect_not_touched_until(both[0], storm);
-  }
-  ASSERT_TRUE(write_file(parameter, "10000"));
-  EXPECT_EQ(result, EIO) << "it let go a hundred times in no time";
-  EXPECT_GT(sysfs_number("generation"), generation);
-  Lent again(both[0].data(), kStormBytes);
-  EXPECT_EQ(card_writes(again.region.key, 0, kStormBytes).error, 0);
 }
 
 }  // namespace

@@ -56,7 +56,10 @@ class Card:
             packet = FRAME.pack(DMA, 0, 0, BATCH.pack(1, 1))
             packet += OPERATION.pack(number, key, kind, 1, 0)
             packet += EXTENT.pack(offset, card, count)
-            self._session.send(packet)
+            try:
+                self._session.send(packet)
+            except OSError:  # it has just ended
+                self._outcomes[number] = LOST
         return number
 
     def wait(self, number):
@@ -67,6 +70,13 @@ class Card:
 
     def move(self, *operation):
         return self.wait(self.start(*operation))
+
+    def end_session(self):
+        """What was asked for is lost; the device may come again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._session)
+            self._session.shutdown(socket.SHUT_RDWR)
+            self._session = None
 
     def _accept(self):
         while True:

@@ -19,6 +19,8 @@ from OFFSET on, answered with "ERROR MOVED\n":
     dma write KEY OFFSET COUNT      put pattern() there
     dma read KEY OFFSET COUNT       and what was moved follows
     dma fill KEY OFFSET COUNT BYTE
+    drop                            end the session with the device, as a server
+                                    that dies; "dropped\n"
     storm KEY COUNT BYTE            fill the first COUNT bytes again and again;
                                     "started\n" after the first time, and the
                                     answer after the first error
@@ -136,6 +138,10 @@ class Peer:
             moved = (card.memory[:outcome.moved] if kind == firmware.READ
                      else b"")
         connection.sendall(b"%d %d\n" % (outcome.error, outcome.moved) + moved)
+
+    def do_drop(self, connection, stream):
+        self._card.end_session()
+        connection.sendall(b"dropped\n")
 
     def do_storm(self, connection, stream, key, count, byte):
         operation = firmware.FILL, int(key), 0, int(count), int(byte)
