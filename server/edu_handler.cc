@@ -73,10 +73,12 @@ void EduHandler::scale(std::vector<std::int32_t>& result,
 void EduHandler::scaleRegion(const idl::RegionReference& source,
                              const idl::RegionReference& target,
                              const std::int32_t factor) {
-  const std::string call = "scaleRegion(" + std::to_string(source.length) +
-                           " bytes, " + std::to_string(factor) + ")";
+  const auto call = [&](const char* end) {
+    return "scaleRegion(" + std::to_string(source.length) + " bytes, " +
+           std::to_string(factor) + ")" + end;
+  };
   if (!device_) {
-    logCall(call + " => no card");
+    logCall([&] { return call(" => no card"); });
     edu::NoCard error;
     error.reason =
         "this connection comes through no device whose card the server is; "

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <future>
+#include <string>
 #include <utility>
 
 #include "call_log.h"
@@ -156,8 +157,11 @@ void VirtineHandler::registerSnapshot(virtine::Snapshot& result,
     result = addLent(image, owner);
   else
     throwBadMemory("a snapshot comes as bytes, or as a region");
-  logCall("registerSnapshot(" + std::to_string(result.bytes) + " bytes" +
-          (is_region(image) ? " by reference" : "") + (keep ? ", kept)" : ")"));
+  logCall([&] {
+    return "registerSnapshot(" + std::to_string(result.bytes) + " bytes" +
+           (is_region(image) ? " by reference" : "") +
+           (keep ? ", kept)" : ")");
+  });
 }
 
 void VirtineHandler::dropSnapshot(const virtine::SnapshotId snapshot) {
@@ -169,8 +173,10 @@ virtine::AttachmentId VirtineHandler::attach(
     const Memory& memory, const virtine::SnapshotId snapshot) {
   const auto attachment = attachmentOf(memory, store_->image(snapshot));
   const auto id = store_->attach(this, attachment, snapshot);
-  logCall("attach(" + std::to_string(attachment->memoryBytes) + " bytes" +
-          (attachment->target ? " by reference)" : ")"));
+  logCall([&] {
+    return "attach(" + std::to_string(attachment->memoryBytes) + " bytes" +
+           (attachment->target ? " by reference)" : ")");
+  });
   return id;
 }
 
@@ -197,12 +203,14 @@ void VirtineHandler::clean(CleanResult& result, const CleanRequest& request) {
     throw;
   }
   store_->counters().countClean(result.restored, result.zeroed);
-  logCall("clean(" +
-          (request.__isset.dirty
-               ? std::to_string(request.dirty.size()) + " extents"
-               : std::string("all")) +
-          ") => " + std::to_string(result.restored) + " restored, " +
-          std::to_string(result.zeroed) + " zeroed");
+  logCall([&] {
+    return "clean(" +
+           (request.__isset.dirty
+                ? std::to_string(request.dirty.size()) + " extents"
+                : std::string("all")) +
+           ") => " + std::to_string(result.restored) + " restored, " +
+           std::to_string(result.zeroed) + " zeroed";
+  });
 }
 
 std::vector<CleanJob> VirtineHandler::checked(
@@ -225,7 +233,7 @@ void VirtineHandler::submit(std::vector<Ticket>& result,
   VirtineTickets::Opened opened = tickets_->open(checked(asked));
   beginCleaning(std::move(opened.tasks));
   result = std::move(opened.tickets);
-  logCall("submit(" + requests(asked.size()) + ")");
+  logCall([&] { return "submit(" + requests(asked.size()) + ")"; });
 }
 
 void VirtineHandler::reap(std::vector<Completion>& result,
@@ -234,7 +242,7 @@ void VirtineHandler::reap(std::vector<Completion>& result,
   const auto timeout =
       std::chrono::milliseconds(std::clamp(timeoutMs, 0, kMostReapMs));
   result = tickets_->reap(atLeast, atMost, timeout);
-  logCall("reap() => " + requests(result.size()));
+  logCall([&] { return "reap() => " + requests(result.size()); });
 }
 
 bool VirtineHandler::cancel(const Ticket ticket) {
