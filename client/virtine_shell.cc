@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtine_shell.h"
 
+#include <lanecall/region_in_idl.h>
+
 #include <cstring>
 #include <exception>
 #include <stdexcept>
@@ -38,14 +40,8 @@ std::shared_ptr<Lender> lenderFor(
 }
 
 Memory memoryOf(const Region& region) {
-  const RegionReference reference = region.reference();
-  idl::RegionReference named;
-  named.device = static_cast<std::int32_t>(reference.device);
-  named.key = static_cast<std::int64_t>(reference.key);
-  named.offset = static_cast<std::int64_t>(reference.offset);
-  named.length = static_cast<std::int64_t>(reference.bytes);
   Memory memory;
-  memory.__set_region(named);
+  memory.__set_region(toIdl<idl::RegionReference>(region.reference()));
   return memory;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/cleaning_link.h>
+#include <lanecall/region_in_idl.h>
 
 #include <algorithm>
 #include <cstring>
@@ -23,14 +24,8 @@ constexpr std::size_t kInlineBytesPerCall = 16 << 20;
 constexpr std::size_t kMostPerCall = 4096;
 
 Memory lentMemory(const Region& region) {
-  const RegionReference reference = region.reference();
   Memory memory;
-  idl::RegionReference named;
-  named.device = static_cast<std::int32_t>(reference.device);
-  named.key = static_cast<std::int64_t>(reference.key);
-  named.offset = static_cast<std::int64_t>(reference.offset);
-  named.length = static_cast<std::int64_t>(reference.bytes);
-  memory.__set_region(named);
+  memory.__set_region(toIdl<idl::RegionReference>(region.reference()));
   return memory;
 }
 
