@@ -78,6 +78,10 @@ std::unique_ptr<Client> ClientTest::connectWhenFree(
   }
 }
 
+bool ClientTest::lends() {
+  return settings().lends && GetParam().starts_with("pcie:");
+}
+
 std::vector<std::string> testedPaths() { return settings().paths; }
 
 std::string pathName(const ::testing::TestParamInfo<std::string>& info) {

@@ -46,6 +46,8 @@ class ClientTest : public ::testing::TestWithParam<std::string> {
   static ClientOptions patience();
 
   std::string uri() const { return uri_; }
+  // Whether memory has to be lent over this path.
+  static bool lends();
   std::unique_ptr<Client> connect(const ClientOptions& options = patience());
   // Waits for a channel, if all are in use, for as long as connecting may take.
   // The device frees one some time after its last user closed it.

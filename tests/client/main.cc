@@ -40,6 +40,8 @@ int main(int argc, char** argv) {
         settings.spin = lanecall::parseSpin(text);
       },
       "pcie: never, always, adaptive or microseconds [adaptive]");
+  app.add_flag("--lends", settings.lends,
+               "pcie: the servers are the device's card, memory is lent");
   app.add_flag("--quick", settings.quick, "Fewer repetitions");
   auto* seed = app.add_option("--seed", settings.seed, "Of random calls");
   app.add_option("--cleans", settings.cleans,

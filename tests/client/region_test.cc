@@ -57,6 +57,11 @@ class RegionTest : public ClientTest {
 };
 LANECALL_ON_EVERY_PATH(RegionTest);
 
+TEST_P(RegionTest, MemoryIsLentWhereTheServerIsTheCard) {
+  Numbers numbers(1);
+  EXPECT_EQ(lend(numbers).isLent(), lends());
+}
+
 TEST_P(RegionTest, NumbersAreScaledInPlace) {
   Numbers numbers((3 << 20) / 4 + 5);
   for (std::size_t i = 0; i < numbers.size(); ++i)

@@ -24,6 +24,8 @@ struct Settings {
   // How clients use a device, and how they wait.
   DeviceMode mode = DeviceMode::kAutomatic;
   Spin spin = Spin::adaptive();
+  // The servers at a device are its card: memory is lent to them.
+  bool lends = false;
   // Fewer repetitions, for machines that are emulated.
   bool quick = false;
   std::uint64_t seed = 0;
