@@ -208,6 +208,7 @@ struct lanecall_pinned {
 	struct user_struct *user; /* it counts for these two */
 	struct mm_struct *mm;
 	struct sg_table table; /* while mapped */
+	bool needs_sync; /* likewise: some of it */
 };
 
 /* Counted by ref: one for the file, one for the slot. */

@@ -237,6 +237,17 @@ void lanecall_unpin(struct lanecall_pinned *pinned)
 
 /* ---- Mapping ---------------------------------------------------------------- */
 
+static bool needs_sync(struct device *dev, struct sg_table *table)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(table, sg, i)
+		if (dma_need_sync(dev, sg_dma_address(sg)))
+			return true;
+	return false;
+}
+
 /**
  * lanecall_pinned_map() - make it the device's
  * @dev: the device
@@ -256,10 +267,12 @@ int lanecall_pinned_map(struct device *dev, struct lanecall_pinned *pinned)
 	if (err)
 		return err;
 	err = dma_map_sgtable(dev, &pinned->table, pinned->direction, 0);
-	if (!err)
-		return 0;
-	sg_free_table(&pinned->table);
-	return -ENOMEM;
+	if (err) {
+		sg_free_table(&pinned->table);
+		return -ENOMEM;
+	}
+	pinned->needs_sync = needs_sync(dev, &pinned->table);
+	return 0;
 }
 
 /* After this its bytes are what the device has left there. */
@@ -303,6 +316,8 @@ void lanecall_pinned_sync(struct device *dev, struct lanecall_pinned *pinned,
 	struct scatterlist *sg;
 	unsigned int i;
 
+	if (!pinned->needs_sync)
+		return;
 	for_each_sgtable_dma_sg(&pinned->table, sg, i) {
 		dma_addr_t address = sg_dma_address(sg);
 		u64 length = sg_dma_len(sg);

@@ -467,6 +467,8 @@ static int publish(struct lanecall_loan *loan,
 		free_table(loan);
 		wanted->device = ch->ldev->minor;
 		wanted->region = loan->slot;
+		if (loan->memory.needs_sync)
+			wanted->flags = LANECALL_REGION_NEEDS_SYNC;
 		loan->named = true;
 		err = 0;
 	}
@@ -479,7 +481,7 @@ static bool is_valid_wish(const struct lanecall_region_registration *wanted)
 	const u32 known = LANECALL_REGION_MAY_READ | LANECALL_REGION_MAY_WRITE;
 
 	return wanted->bytes && wanted->access && !(wanted->access & ~known) &&
-	       !wanted->reserved;
+	       !wanted->flags;
 }
 
 /**

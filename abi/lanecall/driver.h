@@ -139,13 +139,17 @@ struct lanecall_region_registration {
 	__u32 device; /* returned: N of /dev/lanecallN */
 	__u64 key; /* returned */
 	__u32 region; /* returned: names it in the next two */
-	__u32 reserved;
+	__u32 flags; /* 0; returned: LANECALL_REGION_* below */
 };
+
+/* LANECALL_IOC_REGION_SYNC has something to do. */
+#define LANECALL_REGION_NEEDS_SYNC 1
 
 /*
  * Where memory is not coherent, or bounced: makes what the program wrote visible
  * to the device (FOR_DEVICE, before a call that reads it), or what the device
- * wrote to the program (FOR_CPU, after). Elsewhere it costs a system call only.
+ * wrote to the program (FOR_CPU, after). Elsewhere it is a system call for
+ * nothing: without LANECALL_REGION_NEEDS_SYNC, leave it out.
  */
 struct lanecall_region_sync {
 	__u32 region;

@@ -50,12 +50,12 @@ int register_region(int fd, lanecall_region_registration* wanted) {
 }
 
 int errno_of(int fd, std::uintptr_t address, std::uint64_t bytes,
-             std::uint32_t access, std::uint32_t reserved) {
+             std::uint32_t access, std::uint32_t flags) {
   lanecall_region_registration wanted{};
   wanted.address = address;
   wanted.bytes = bytes;
   wanted.access = access;
-  wanted.reserved = reserved;
+  wanted.flags = flags;
   return register_region(fd, &wanted);
 }
 

@@ -43,7 +43,7 @@ std::vector<Memory> interleaved(std::size_t bytes);
 int register_region(int fd, lanecall_region_registration* wanted);
 int unregister_region(int fd, std::uint32_t region);
 int errno_of(int fd, std::uintptr_t address, std::uint64_t bytes,
-             std::uint32_t access = kBoth, std::uint32_t reserved = 0);
+             std::uint32_t access = kBoth, std::uint32_t flags = 0);
 int sync_region(int fd, std::uint32_t region, std::uint32_t direction,
                 std::uint64_t offset, std::uint64_t bytes);
 

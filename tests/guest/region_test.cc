@@ -312,6 +312,17 @@ TEST_F(Regions, RunOutWithTheDevicesSlots) {
 // ---- Synchronising
 // -------------------------------------------------------------
 
+// Here memory is coherent: it is, where nothing stands between.
+TEST_F(Regions, SyncIsAskedForWhereItDoesSomething) {
+  const bool isBounced = is_booted_with("swiotlb=force");
+  if (is_booted_with("intel_iommu=on"))
+    GTEST_SKIP() << "Linux 6.1 says yes of all memory there";
+  Memory memory(10 * kPage);
+  Fd fd = open_channel();
+  EXPECT_EQ(lend(fd.get(), memory).flags,
+            isBounced ? LANECALL_REGION_NEEDS_SYNC : 0);
+}
+
 TEST_F(Regions, SyncTakesWhatLiesInside) {
   std::vector<Memory> both = interleaved(64 * kPage);
   Fd fd = open_channel();

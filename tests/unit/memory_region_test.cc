@@ -25,6 +25,7 @@ class FakeLender : public Lender {
     region->device = 3;
     region->key = 1000 + next;
     region->region = next++;
+    region->flags = needsSync ? LANECALL_REGION_NEEDS_SYNC : 0;
     lent[region->region] = *region;
     return 0;
   }
@@ -39,6 +40,7 @@ class FakeLender : public Lender {
   std::string name() const override { return "/dev/fake"; }
 
   int error = 0;  // of the calls from now on
+  bool needsSync = true;
   std::uint32_t next = 1;
   std::map<std::uint32_t, lanecall_region_registration> lent;
   std::vector<lanecall_region_sync> syncs;
@@ -168,6 +170,15 @@ TEST_F(RegionTest, SyncsWhatLiesInside) {
   EXPECT_EQ(lender->syncs[1].direction, unsigned{LANECALL_SYNC_FOR_CPU});
   EXPECT_THROW(region.syncForCpu(100, 1), std::out_of_range);
   EXPECT_EQ(failureOf([] { Region().syncForCpu(0, 0); }).first, ENOTCONN);
+}
+
+TEST_F(RegionTest, AsksForNoSyncThatDoesNothing) {
+  lender->needsSync = false;
+  Region region = lend();
+  region.syncForDevice(0, 100);
+  region.syncForCpu(0, 100);
+  EXPECT_TRUE(lender->syncs.empty());
+  EXPECT_THROW(region.syncForCpu(100, 1), std::out_of_range);
 }
 
 TEST_F(RegionTest, WithoutADeviceThereIsNoLender) {

@@ -25,6 +25,7 @@ class FakeLender : public Lender {
     region->device = 0;
     region->region = ++last_;
     region->key = 0x1000 + last_;
+    region->flags = LANECALL_REGION_NEEDS_SYNC;
     lent_[last_] = {
         {reinterpret_cast<std::uint8_t*>(region->address), region->bytes}};
     return 0;

@@ -112,6 +112,7 @@ void Region::sync(std::uint32_t direction, std::size_t offset,
   const char* const what = "synchronising lent memory";
   if (!lender_) fail(ENOTCONN, "no region", what);
   checkInside(offset, bytes);
+  if (!(region_.flags & LANECALL_REGION_NEEDS_SYNC)) return;
   if (int error = lender_->sync({region_.region, direction, offset, bytes}))
     fail(-error, lender_->name(), what);
 }
