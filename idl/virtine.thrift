@@ -47,6 +47,7 @@ struct Info {
   6: required i64 maxSnapshotBytes  // all together
   7: required i64 maxAttachments
   8: required i64 maxTickets        // of one connection, not reaped
+  9: required i64 maxExtents        // of these tickets, all together
 }
 
 struct Snapshot {
@@ -202,7 +203,7 @@ service VirtineCleanup {
 
   // This connection's completions, oldest first, each given out once. Waits
   // until there are atLeast (the batch factor), or as many as are outstanding
-  // if those are fewer, but no longer than timeoutMs.
+  // if those are fewer, but no longer than timeoutMs, and a minute at most.
   list<Completion> reap(1: i32 atLeast, 2: i32 atMost, 3: i32 timeoutMs)
 
   // True: it will not run, and completes as CANCELLED. False: too late.

@@ -99,6 +99,7 @@ void VirtineHandler::info(virtine::Info& result) {
   result.maxSnapshotBytes = limits.snapshotBytes;
   result.maxAttachments = limits.attachments;
   result.maxTickets = limits.tickets;
+  result.maxExtents = limits.extents;
   logCall("info()");
 }
 

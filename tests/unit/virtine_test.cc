@@ -306,6 +306,7 @@ TEST_F(VirtineTest, RegionsNeedACardPort) {
   EXPECT_EQ(info.maxSnapshotBytes, 100);
   EXPECT_EQ(info.maxAttachments, 4);
   EXPECT_EQ(info.maxTickets, 5);
+  EXPECT_EQ(info.maxExtents, 20);
 }
 
 // ---- Tickets
