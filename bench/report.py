@@ -406,6 +406,28 @@ def clean_tables(results):
             for dirty in plan.DIRTY]
 
 
+def overlap(results, size):
+    """How much of a clean's time functions went on, in shells of so many bytes:
+    what a run through the pool takes longer than one that nobody cleans after,
+    against what a clean takes when nothing else goes on."""
+    def microseconds_a_run(channel, which, batch):
+        runs = results.get("calls_per_s", plan.Cell(
+            channel, f"virtine_{size}{which}", outstanding=batch))
+        return 1e6 / runs if runs else None
+
+    pool = microseconds_a_run("pcie-direct", "", plan.VIRTINE_BATCH)
+    alone = microseconds_a_run("guest-memcpy", plan.UNCLEANED, 1)
+    clean = results.get("p50_us", plan.Cell(
+        "pcie-direct", plan.clean_test(size), outstanding=plan.VIRTINE_BATCH))
+    if None in (pool, alone, clean):
+        return None
+    return 1 - max(0, pool - alone) / clean
+
+
+def share(value):
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
 def virtine_table(results, virtines):
     def runs(channel, which, batch):
         return [microseconds(results.get("calls_per_s", plan.Cell(
@@ -417,6 +439,10 @@ def virtine_table(results, virtines):
                 (f"pool over pcie-direct, {plan.VIRTINE_BATCH}", "pcie-direct",
                  plan.VIRTINE_BATCH), ("memcpy", "guest-memcpy", 1))
             for what, which in (("all", ""), ("dirty only", "_dirty"))]
+    rows.append(("none is cleaned", runs("guest-memcpy", plan.UNCLEANED, 1)))
+    rows.append(("of a clean's time, functions ran",
+                 [share(overlap(results, size))
+                  for size in plan.VIRTINE_SIZES]))
     return table("Functions run a second, by memory and what is cleaned; "
                  f"virtines are {virtines}",
                  plan.VIRTINE_SIZES, rows)

@@ -99,9 +99,10 @@ bool parseVirtine(Test& test) {
   const Suffix suffix(test.name, "virtine_");
   test.kind = Kind::kVirtine;
   test.bytes = suffix.bytes;
-  test.dirtyOnly = suffix.hasMore;
+  test.dirtyOnly = suffix.more == "dirty";
+  test.isUncleaned = suffix.more == "uncleaned";
   return isMemoryOfPages(test.bytes) &&
-         (!suffix.hasMore || suffix.more == "dirty");
+         (!suffix.hasMore || test.dirtyOnly || test.isUncleaned);
 }
 
 bool parse(Test& test) {
@@ -125,7 +126,7 @@ Test parseTest(const std::string& name) {
       "ping_receive, reflect_SIZE with a size from 64 to 32m, as in "
       "reflect_4k, dma_write_SIZE or dma_read_SIZE (with _x16: in 16 extents), "
       "clean_SIZE (with _10: 10 % is dirty), or virtine_SIZE (with _dirty: "
-      "only that is cleaned), with whole pages");
+      "only that is cleaned; _uncleaned: nothing is), with whole pages");
 }
 
 }  // namespace lanecall::bench

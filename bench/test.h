@@ -42,6 +42,7 @@ struct Test {
   int dirtyPercent = 100;  // of the pages; 100: the request lists none
   // virtine
   bool dirtyOnly = false;  // only what a run has written is cleaned
+  bool isUncleaned = false;  // nothing is
 };
 
 // std::invalid_argument for any name but:
@@ -50,7 +51,8 @@ struct Test {
 // - "reflect_64", "reflect_4k", "reflect_1m", any size from 64 bytes to 32 MiB
 // - "dma_write_1m", "dma_read_4k_x16" (in 16 extents of the same size)
 // - "clean_512k" (all of it), "clean_1m_10" (10 % of its pages are dirty)
-// - "virtine_1m", "virtine_1m_dirty" (only what is dirty is cleaned)
+// - "virtine_1m", "virtine_1m_dirty" (only what is dirty is cleaned),
+//   "virtine_1m_uncleaned" (nothing is, by any channel)
 Test parseTest(const std::string& name);
 
 }  // namespace lanecall::bench

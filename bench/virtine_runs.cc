@@ -70,6 +70,21 @@ class Runs : public Connection {
   virtual void runInClean(Look look) = 0;
 };
 
+// What a run takes by itself.
+class UncleanedRuns : public Runs {
+ public:
+  explicit UncleanedRuns(const Test& test)
+      : shell_(makeShell(makeVirtineImage(pageWriter(), test.bytes), test)) {}
+
+ private:
+  void runInClean(Look) override {
+    runOnce(*shell_);
+    shell_->reset();
+  }
+
+  const std::unique_ptr<Shell> shell_;
+};
+
 class MemcpyRuns : public Runs {
  public:
   explicit MemcpyRuns(const Test& test)
@@ -158,6 +173,7 @@ class PoolRuns : public Runs {
 
 std::unique_ptr<Connection> runVirtines(const Channel& channel,
                                         const Test& test, int batch) {
+  if (test.isUncleaned) return std::make_unique<UncleanedRuns>(test);
   if (channel.kind == Channel::Kind::kMemory)
     return std::make_unique<MemcpyRuns>(test);
   return std::make_unique<PoolRuns>(channel, test,

@@ -198,6 +198,19 @@ class Work(unittest.TestCase):
                                       "memcpy's of all").reached)
         self.assertFalse(goal(results, "memcpy's of what is dirty").reached)
 
+    def test_what_cleans_overlap_with(self):
+        results = report.Results()
+        results.add(Cell("pcie-direct", "virtine_1m",
+                         outstanding=plan.VIRTINE_BATCH), "", answer(110.0))
+        results.add(Cell("guest-memcpy", "virtine_1m_uncleaned"), "",
+                    answer(60.0))
+        self.assertIsNone(report.overlap(results, "1m"))
+        results.add(Cell("pcie-direct", "clean_1m",
+                         outstanding=plan.VIRTINE_BATCH), "", answer(200.0))
+        self.assertAlmostEqual(report.overlap(results, "1m"), 0.75)
+        text = report.tables(results)
+        self.assertRegex(text, r"functions ran +75 %\n")
+
     def test_bandwidth_is_compared_with_reflects(self):
         results = report.Results()
         results.add(Cell("dma", "dma_write_1m"), "", answer(100.0,

@@ -45,6 +45,8 @@ TEST(BenchTest, NamesSayWhatIsCleaned) {
   EXPECT_EQ(parseTest("virtine_1m").kind, Kind::kVirtine);
   EXPECT_FALSE(parseTest("virtine_1m").dirtyOnly);
   EXPECT_TRUE(parseTest("virtine_4m_dirty").dirtyOnly);
+  EXPECT_FALSE(parseTest("virtine_4m_dirty").isUncleaned);
+  EXPECT_TRUE(parseTest("virtine_4m_uncleaned").isUncleaned);
 }
 
 TEST(BenchTest, RejectsWhatIsNoTest) {
