@@ -24,6 +24,7 @@
  *   regions.c     guest memory that the driver has lent
  *   batch.c       DMA and DONE packets, and the operations in them
  *   mover.c       moves their bytes, outside the big lock
+ *   copy.c        copies them, past the caches if there are many
  *
  * Re-entrancy: raising an interrupt writes to an address of the guest's choice.
  * That can come back to this device as a register access, a reset, even as its
@@ -555,6 +556,18 @@ void lanecall_operation_landed(LanecallMover *mover, LanecallOperation *op,
 
 /* Tells the server what is done. False: some of it has to wait. */
 bool lanecall_batch_tell(LanecallMover *mover);
+
+/* ---- copy.c -------------------------------------------------------------- */
+
+/*
+ * To memory of the guest's. With streams, call lanecall_streamed() before anybody
+ * is told that it is there.
+ */
+void lanecall_copy_to_guest(uint8_t *guest, const uint8_t *card, size_t bytes,
+                            bool streams);
+void lanecall_fill_guest(uint8_t *guest, uint8_t value, size_t bytes,
+                         bool streams);
+void lanecall_streamed(void);
 
 /* ---- mover.c ------------------------------------------------------------- */
 

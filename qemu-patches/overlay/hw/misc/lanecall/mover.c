@@ -29,44 +29,53 @@
 #define COPIED_AT_ONCE (64 * KiB)
 #define SLICES_PER_TURN 4
 #define STOP_BYTES (64 * KiB) /* how far apart the worker looks at stop */
+#define STREAMED_BYTES (256 * KiB) /* a slice of so many goes past the caches */
 
 /* ---- Copying ------------------------------------------------------------- */
 
-/* Both may lie in card memory: a guest can lend anything that is memory. */
 static void copy_bytes(const LanecallPiece *piece, uint64_t from,
-                       uint64_t bytes)
+                       uint64_t bytes, bool streams)
 {
     switch (piece->type) {
     case LANECALL_DMA_READ:
+        /* Both may lie in card memory: a guest can lend any memory. */
         memmove(piece->card + from, piece->guest + from, bytes);
         break;
     case LANECALL_DMA_WRITE:
-        memmove(piece->guest + from, piece->card + from, bytes);
+        lanecall_copy_to_guest(piece->guest + from, piece->card + from, bytes,
+                               streams);
         break;
     case LANECALL_DMA_FILL:
-        memset(piece->guest + from, piece->fill, bytes);
+        lanecall_fill_guest(piece->guest + from, piece->fill, bytes, streams);
         break;
+    }
+}
+
+/* To its end, or until *stop says so. */
+static void copy_piece(LanecallSlice *slice, const LanecallPiece *piece,
+                       bool streams, const bool *stop)
+{
+    uint64_t from = 0;
+
+    while (from < piece->bytes && !qatomic_read(stop)) {
+        uint64_t n = MIN(piece->bytes - from, STOP_BYTES);
+
+        copy_bytes(piece, from, n, streams);
+        from += n;
+        slice->moved += n;
     }
 }
 
 static void copy_slice(LanecallSlice *slice, const bool *stop)
 {
+    bool streams = slice->bytes >= STREAMED_BYTES;
     unsigned i;
 
-    for (i = 0; i < slice->count; i++) {
-        const LanecallPiece *piece = &slice->piece[i];
-        uint64_t from = 0;
-
-        while (from < piece->bytes) {
-            uint64_t n = MIN(piece->bytes - from, STOP_BYTES);
-
-            if (qatomic_read(stop)) {
-                return;
-            }
-            copy_bytes(piece, from, n);
-            from += n;
-            slice->moved += n;
-        }
+    for (i = 0; i < slice->count && !qatomic_read(stop); i++) {
+        copy_piece(slice, &slice->piece[i], streams, stop);
+    }
+    if (streams) {
+        lanecall_streamed();
     }
 }
 
