@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <lanecall/card.h>
 #include <lanecall/region.h>
+#include <lanecall/rogue.h>
 
 #include <cstddef>
 #include <map>
@@ -126,6 +127,30 @@ TEST(Page, DmaIsTheHeaders) {
       {"DMA", LANECALL_ERR_DMA},     {"RESOURCES", LANECALL_ERR_RESOURCES}};
   EXPECT_EQ(numbered({"type", "moves"}), types);
   EXPECT_EQ(numbered({"error of an operation", ""}), errors);
+}
+
+TEST(Page, RogueRegistersAreTheHeaders) {
+  std::map<std::string, std::string> offsets;
+  for (const Row& row : tableOfPage({"offset", "name", "access", ""})) {
+    offsets[row[1]] = row[0];
+  }
+  const std::map<std::string, uint32_t> header{
+      {"ROGUE_ADDRESS", LANECALL_REG_ROGUE_LO},
+      {"ROGUE_SEED", LANECALL_REG_ROGUE_SEED},
+      {"ROGUE_COMMAND", LANECALL_REG_ROGUE_COMMAND},
+      {"ROGUE_TRIED", LANECALL_REG_ROGUE_TRIED},
+      {"ROGUE_BLOCKED", LANECALL_REG_ROGUE_BLOCKED},
+      {"ROGUE_REMEMBERED", LANECALL_REG_ROGUE_REMEMBERED}};
+  ASSERT_EQ(offsets.size(), header.size());
+  for (const auto& [name, offset] : header) {
+    EXPECT_EQ(hex(offsets[name].substr(0, 5)), offset) << name;
+  }
+  const std::map<std::string, int> commands{
+      {"CHOSEN", LANECALL_ROGUE_CHOSEN},
+      {"RANDOM", LANECALL_ROGUE_RANDOM},
+      {"GIVEN_BACK", LANECALL_ROGUE_GIVEN_BACK},
+      {"FORGET", LANECALL_ROGUE_FORGET}};
+  EXPECT_EQ(numbered({"command", "writes 8 bytes, \"rogueDMA\""}), commands);
 }
 
 TEST(Page, StatesAndErrorsAreTheHeaders) {

@@ -147,6 +147,19 @@ static void set_state(LanecallChannel *ch, uint32_t state, uint32_t error)
     lanecall_interrupt(ch->engine, ch->vector);
 }
 
+static void give_back_ring(LanecallChannel *ch, LanecallRing *ring)
+{
+    uint32_t i;
+
+    for (i = 0; i < ring->count; i++) {
+        lanecall_rogue_note(ch->engine->rogue, ring->pages[i],
+                            1u << ring->page_shift);
+    }
+    g_free(ring->pages);
+    ring->pages = NULL;
+    ring->count = 0;
+}
+
 /* Gives back everything that an open channel holds, but places in the card. */
 static void release(LanecallChannel *ch)
 {
@@ -154,14 +167,20 @@ static void release(LanecallChannel *ch)
     lanecall_moderation_stop(ch);
     lanecall_direct_release(ch);
     lanecall_connection_close(&ch->connection);
-    g_free(ch->tx.pages);
-    ch->tx.pages = NULL;
-    g_free(ch->rx.pages);
-    ch->rx.pages = NULL;
+    give_back_ring(ch, &ch->tx);
+    give_back_ring(ch, &ch->rx);
     ch->want_read = false;
     ch->want_write = false;
     ch->unanswered = false;
     ch->send_error = 0;
+}
+
+static void give_back_index(LanecallChannel *ch)
+{
+    if (state_of(ch) != LANECALL_CLOSED) {
+        lanecall_rogue_note(ch->engine->rogue, ch->index_address,
+                            LANECALL_INDEX_BYTES);
+    }
 }
 
 static void end_channel(LanecallChannel *ch, uint32_t error)
@@ -174,6 +193,7 @@ static void close_channel(LanecallChannel *ch)
 {
     trace_lanecall_close(ch->engine->name, ch->number);
     release(ch);
+    give_back_index(ch);
     set_state(ch, LANECALL_CLOSED, LANECALL_ERR_NONE);
     lanecall_direct_vacate(ch);
 }
@@ -561,6 +581,7 @@ static int attach_ring(LanecallChannel *ch, LanecallRing *ring,
     }
     /* The index page is given at each operation. */
     lanecall_ring_init(&ring->core, NULL, NULL, 1u << shift);
+    ring->count = count;
     return 0;
 }
 
@@ -845,6 +866,32 @@ void lanecall_channel_lost(LanecallChannel *ch)
     unmap_index(ch);
 }
 
+/* ---- What the channel was given ------------------------------------------ */
+
+static bool is_in(uint64_t begin, uint64_t bytes, uint64_t address)
+{
+    return address - begin < bytes;
+}
+
+static bool ring_has(const LanecallRing *ring, uint64_t address)
+{
+    uint32_t i;
+
+    for (i = 0; i < ring->count; i++) {
+        if (is_in(ring->pages[i], 1u << ring->page_shift, address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool lanecall_channel_has(const LanecallChannel *ch, uint64_t address)
+{
+    return (state_of(ch) != LANECALL_CLOSED &&
+            is_in(ch->index_address, LANECALL_INDEX_BYTES, address)) ||
+           ring_has(&ch->tx, address) || ring_has(&ch->rx, address);
+}
+
 /* ---- Life cycle -------------------------------------------------------- */
 
 void lanecall_channel_init(LanecallChannel *ch, LanecallEngine *engine,
@@ -871,6 +918,7 @@ void lanecall_channel_destroy(LanecallChannel *ch)
 void lanecall_channel_reset(LanecallChannel *ch)
 {
     release(ch);
+    give_back_index(ch);
     lanecall_direct_vacate(ch);
     ch->in_card = false;
     memset(&ch->block, 0, sizeof(ch->block));

@@ -55,6 +55,14 @@ static void free_regions(LanecallEngine *engine)
     }
 }
 
+static void free_rogue(LanecallEngine *engine)
+{
+    if (engine->rogue) {
+        lanecall_rogue_free(engine->rogue);
+        engine->rogue = NULL;
+    }
+}
+
 static void free_channels(LanecallEngine *engine)
 {
     unsigned i;
@@ -68,6 +76,7 @@ static void free_channels(LanecallEngine *engine)
     engine->free_due = false;
     free_servers(engine);
     free_regions(engine);
+    free_rogue(engine);
     g_free(engine->name);
     engine->name = NULL;
 }
@@ -316,6 +325,9 @@ bool lanecall_realize(LanecallEngine *engine, PCIDevice *pdev, Error **errp)
     engine->channel = g_new0(LanecallChannel, engine->channels);
     for (i = 0; i < engine->channels; i++) {
         lanecall_channel_init(&engine->channel[i], engine, i);
+    }
+    if (engine->rogue_ms >= 0) {
+        engine->rogue = lanecall_rogue_new(engine);
     }
     lanecall_registers_init(engine);
     if (engine->card) {

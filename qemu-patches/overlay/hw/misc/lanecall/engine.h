@@ -26,6 +26,10 @@
  *   mover.c       moves their bytes, outside the big lock
  *   copy.c        copies them, past the caches if there are many
  *
+ * and for tests of what an IOMMU stops:
+ *
+ *   rogue.c       writes where it may not
+ *
  * Re-entrancy: raising an interrupt writes to an address of the guest's choice.
  * That can come back to this device as a register access, a reset, even as its
  * removal. So interrupts are only noted while code is at work and raised by
@@ -216,6 +220,7 @@ typedef struct LanecallDirect {
 typedef struct LanecallRing {
     struct lanecall_ring core; /* its pointers: valid while index is mapped */
     uint64_t *pages; /* the page table, copied at ATTACH */
+    uint32_t count; /* of pages that are found to be good: all or none */
     uint32_t page_shift;
 } LanecallRing;
 
@@ -274,6 +279,9 @@ void lanecall_channel_destroy(LanecallChannel *ch);
 
 /* Back to the reset state; says nothing to the guest. */
 void lanecall_channel_reset(LanecallChannel *ch);
+
+/* Is this address in the channel's index page or rings? */
+bool lanecall_channel_has(const LanecallChannel *ch, uint64_t address);
 
 /* To be called between lanecall_enter() and lanecall_leave(). */
 void lanecall_channel_command(LanecallChannel *ch, uint32_t command);
@@ -485,6 +493,9 @@ LanecallRegion *lanecall_region_find(LanecallRegions *regions, uint64_t key);
 
 uint64_t lanecall_region_bytes(const LanecallRegion *region);
 
+/* Is this address in any region that is not FREE? */
+bool lanecall_regions_have(const LanecallRegions *regions, uint64_t address);
+
 /* @access: one of LANECALL_REGION_MAY_*. */
 bool lanecall_region_allows(const LanecallRegion *region, uint32_t access);
 
@@ -633,5 +644,19 @@ bool lanecall_mover_busy(const LanecallMover *mover);
 
 /* The session is over: drops everything. */
 void lanecall_mover_lose(LanecallMover *mover);
+
+/* ---- rogue.c ------------------------------------------------------------- */
+
+LanecallRogue *lanecall_rogue_new(LanecallEngine *engine);
+void lanecall_rogue_free(LanecallRogue *rogue);
+
+/* Guest memory that the device must not touch any more. NULL: does nothing. */
+void lanecall_rogue_note(LanecallRogue *rogue, uint64_t address,
+                         uint64_t bytes);
+
+uint32_t lanecall_rogue_read(const LanecallRogue *rogue, hwaddr offset);
+
+/* To be called between lanecall_enter() and lanecall_leave(). */
+void lanecall_rogue_write(LanecallRogue *rogue, hwaddr offset, uint32_t value);
 
 #endif

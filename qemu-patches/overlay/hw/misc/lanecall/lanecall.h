@@ -29,6 +29,7 @@ typedef struct LanecallRegion LanecallRegion;
 typedef struct LanecallRegions LanecallRegions;
 typedef struct LanecallPacket LanecallPacket;
 typedef struct LanecallMover LanecallMover;
+typedef struct LanecallRogue LanecallRogue;
 
 /* Bounds what others can have written to the log: messages in this second. */
 typedef struct LanecallLog {
@@ -46,12 +47,14 @@ typedef struct LanecallEngine {
     uint32_t channels;
     uint32_t vectors; /* 0: one per channel and one for edu, at most 65 */
     uint32_t rest_reads; /* for tests of drivers; see read_status() */
+    int32_t rogue_ms; /* for tests: see rogue.c; 0: no interval, -1: good */
 
     PCIDevice *pdev;
     char *name; /* of the device, for traces and logs */
     LanecallServer *server; /* NULL without rpc */
     LanecallCard *card; /* NULL without card */
     LanecallRegions *regions; /* NULL without card */
+    LanecallRogue *rogue; /* NULL without x-rogue-dma */
     LanecallChannel *channel; /* an array of `channels`; NULL if unrealized */
     MemoryRegion bar;
     MemoryRegion card_memory; /* with card only */

@@ -132,6 +132,38 @@ uint64_t lanecall_region_address(const LanecallRegion *region, uint64_t offset,
     return extent->address + (offset - extent->begin);
 }
 
+static uint64_t extent_bytes(const LanecallRegion *region, uint32_t n)
+{
+    uint64_t end = n + 1 < region->extents ? region->extent[n + 1].begin
+                                           : region->taken_bytes;
+
+    return end - region->extent[n].begin;
+}
+
+static bool region_has(const LanecallRegion *region, uint64_t address)
+{
+    uint32_t i;
+
+    for (i = 0; i < region->extents; i++) {
+        if (address - region->extent[i].address < extent_bytes(region, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool lanecall_regions_have(const LanecallRegions *regions, uint64_t address)
+{
+    uint32_t i;
+
+    for (i = 0; i < regions->engine->region_slots; i++) {
+        if (region_has(&regions->slot[i], address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- The driver is told -------------------------------------------------- */
 
 /* If it cannot be written, the driver has taken its own descriptor away. */
@@ -152,6 +184,12 @@ static bool tell(LanecallRegions *regions, const LanecallRegion *region,
 /* Gives back all that the slot holds. */
 static void clear_slot(LanecallRegions *regions, LanecallRegion *region)
 {
+    uint32_t i;
+
+    for (i = 0; regions->engine->rogue && i < region->extents; i++) {
+        lanecall_rogue_note(regions->engine->rogue, region->extent[i].address,
+                            extent_bytes(region, i));
+    }
     if (region->state == SLOT_ADDING) {
         QTAILQ_REMOVE(&regions->adding, region, next);
     }

@@ -6,6 +6,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/units.h"
+#include "lanecall/rogue.h"
 #include "engine.h"
 
 #define CHANNEL_OFFSET 0x1000
@@ -61,6 +62,11 @@ static uint32_t read_status(LanecallEngine *engine)
     return status;
 }
 
+static bool is_rogue(hwaddr offset)
+{
+    return offset >= LANECALL_REG_ROGUE_LO;
+}
+
 static uint32_t device_read(LanecallEngine *engine, hwaddr offset)
 {
     switch (offset) {
@@ -99,6 +105,9 @@ static uint32_t device_read(LanecallEngine *engine, hwaddr offset)
     case LANECALL_REG_GUEST_ERRORS:
         return engine->guest_errors;
     default: /* the high word of FEATURES too */
+        if (engine->rogue && is_rogue(offset)) {
+            return lanecall_rogue_read(engine->rogue, offset);
+        }
         return engine->regions ? lanecall_regions_read(engine->regions, offset)
                                : 0;
     }
@@ -134,7 +143,9 @@ static void device_write(LanecallEngine *engine, hwaddr offset, uint32_t value)
         write_control(engine, value);
         break;
     default:
-        if (engine->regions) {
+        if (engine->rogue && is_rogue(offset)) {
+            lanecall_rogue_write(engine->rogue, offset, value);
+        } else if (engine->regions) {
             lanecall_regions_write(engine->regions, offset, value);
         }
     }
