@@ -140,7 +140,7 @@ class Machine:
                 process = subprocess.Popen(
                     self._command, stdin=subprocess.DEVNULL, stdout=log,
                     stderr=log, pass_fds=[its.fileno()],
-                    start_new_session=True,
+                    process_group=0,
                     preexec_fn=lambda: _die_with(parent))
         return Guest(process, ours)
 
