@@ -87,19 +87,20 @@ class VirtineDmaTest : public ::testing::Test {
  protected:
   void TearDown() override {
     handler.reset();
-    settle();
+    settle(*device);
     EXPECT_TRUE(std::all_of(lent.begin(), lent.end(), [](const auto& one) {
       return one->hasGuards();
     })) << "something was written outside";
   }
 
-  // All that the device had under way is done, and has let go of everything.
-  void settle() {
-    device->release();
+  // All that a device had under way is done, and has let go of everything: of
+  // the device, too, which must not go in its own thread.
+  static void settle(Device& device) {
+    device.release();
     std::uint8_t byte = 0;
     DmaBatch batch;
-    batch.fill(device->lend(std::span(&byte, 1)), 0);
-    device->start(std::move(batch)).wait();
+    batch.fill(device.lend(std::span(&byte, 1)), 0);
+    device.start(std::move(batch)).wait();
   }
 
   Stats stats() {
@@ -268,6 +269,7 @@ TEST_F(VirtineDmaTest, EachCardHasACopyOfItsOwn) {
   EXPECT_EQ(second->buffersInUse(), 1u);
   clean(r);  // by another connection, of another device
   EXPECT_EQ(memory.text(), std::string("abcde\0\0\0", 8));
+  settle(*second);
 }
 
 TEST_F(VirtineDmaTest, ACardThatIsFullSaysSo) {
@@ -353,7 +355,7 @@ TEST_F(VirtineDmaTest, VerifyMakesDoWithLittleCardMemory) {
   CleanRequest r = request(attach(lend(100'000), registered(bytesOf(image))));
   r.__set_verify(true);
   EXPECT_EQ(clean(r).checksum, checksumOf(image + std::string(95'000, '\0')));
-  settle();
+  settle(*device);
   auto rest = device->allocate(9'000);
   EXPECT_EQ(faultOf(r), CleanFault::DMA);
   EXPECT_EQ(device->buffersInUse(), 2u);
