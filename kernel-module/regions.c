@@ -467,8 +467,8 @@ static int publish(struct lanecall_loan *loan,
 		free_table(loan);
 		wanted->device = ch->ldev->minor;
 		wanted->region = loan->slot;
-		if (loan->memory.needs_sync)
-			wanted->flags = LANECALL_REGION_NEEDS_SYNC;
+		wanted->flags = loan->memory.needs_sync ?
+				LANECALL_REGION_NEEDS_SYNC : 0;
 		loan->named = true;
 		err = 0;
 	}
@@ -476,12 +476,13 @@ static int publish(struct lanecall_loan *loan,
 	return err;
 }
 
+/* A program may ask again with what it was answered. */
 static bool is_valid_wish(const struct lanecall_region_registration *wanted)
 {
 	const u32 known = LANECALL_REGION_MAY_READ | LANECALL_REGION_MAY_WRITE;
 
 	return wanted->bytes && wanted->access && !(wanted->access & ~known) &&
-	       !wanted->flags;
+	       !(wanted->flags & ~LANECALL_REGION_NEEDS_SYNC);
 }
 
 /**

@@ -139,7 +139,7 @@ struct lanecall_region_registration {
 	__u32 device; /* returned: N of /dev/lanecallN */
 	__u64 key; /* returned */
 	__u32 region; /* returned: names it in the next two */
-	__u32 flags; /* 0; returned: LANECALL_REGION_* below */
+	__u32 flags; /* returned: LANECALL_REGION_* below; no others before */
 };
 
 /* LANECALL_IOC_REGION_SYNC has something to do. */

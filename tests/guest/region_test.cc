@@ -182,7 +182,7 @@ TEST_F(Regions, WishesThatCannotBeAreRefused) {
   EXPECT_EQ(errno_of(fd.get(), address, kPage, 0), EINVAL);
   EXPECT_EQ(errno_of(fd.get(), address, kPage, 4), EINVAL);
   EXPECT_EQ(errno_of(fd.get(), address, kPage, kBoth | 1U << 31), EINVAL);
-  EXPECT_EQ(errno_of(fd.get(), address, kPage, kBoth, 1), EINVAL);
+  EXPECT_EQ(errno_of(fd.get(), address, kPage, kBoth, 2), EINVAL);
   for (std::uint64_t bytes : {~0ULL, ~0ULL - 4094, ~0ULL << 12}) {
     int error = errno_of(fd.get(), address + 1, bytes);
     EXPECT_TRUE(error == EINVAL || error == ENOMEM) << bytes << ": " << error;
