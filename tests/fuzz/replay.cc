@@ -22,7 +22,8 @@ using Target = void (*)(const std::uint8_t*, std::size_t);
 
 const std::map<std::string, Target> kTargets = {{"ring", fuzz::ring},
                                                 {"ringPair", fuzz::ringPair},
-                                                {"places", fuzz::places}};
+                                                {"places", fuzz::places},
+                                                {"transport", fuzz::transport}};
 
 std::vector<fs::path> casesOf(const fs::path& place) {
   if (!fs::is_directory(place)) return {place};
