@@ -44,6 +44,8 @@ class CardClient : public RingIo {
   std::atomic<int> doorbells{0};
   // How often the server has interrupted, those included that poll() took.
   int interrupts();
+  // Readable when it has since interrupts().
+  int interruptFd() const { return interrupt_.get(); }
 
  private:
   Mapping index_, txBytes_, rxBytes_;
@@ -91,6 +93,7 @@ class CardDevice {
   // The next packet is one of DMA; null when the server has ended the session.
   std::optional<DmaPacket> receiveDma();
   bool isReadable() const;  // or the session has ended
+  int fd() const { return socket_.get(); }
   void sendDone(const std::vector<lanecall_dma_done>& done);
 
   // Waits for the next frame; null when the server has ended the session.
