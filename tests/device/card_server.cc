@@ -27,6 +27,11 @@ bool waitReadable(int fd, const Deadline& deadline) {
   return poll(&p, 1, deadline.remainingMs()) > 0;
 }
 
+bool isNow(int fd, short event) {
+  pollfd p{.fd = fd, .events = event, .revents = 0};
+  return poll(&p, 1, 0) > 0;
+}
+
 sockaddr_un addressOf(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -155,6 +160,10 @@ bool CardSession::ended() {
   return recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+bool CardSession::isReadable() const { return isNow(socket_.get(), POLLIN); }
+
+bool CardSession::isWritable() const { return isNow(socket_.get(), POLLOUT); }
+
 bool CardSession::takeHello(const Deadline& deadline) {
   auto hello = receive(deadline);
   if (!hello || hello->type() != LANECALL_CARD_HELLO ||
@@ -188,6 +197,8 @@ void CardServer::stopListening() {
   listener_.reset();
   unlink(path_.c_str());
 }
+
+bool CardServer::isReadable() const { return isNow(listener_.get(), POLLIN); }
 
 std::optional<CardSession> CardServer::accept(const Deadline& deadline) {
   if (!waitReadable(listener_.get(), deadline)) return std::nullopt;

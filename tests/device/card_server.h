@@ -54,6 +54,9 @@ class CardSession {
                   std::span<const int> descriptors = {});
   bool waitEnd(const Deadline& deadline);  // drops frames
   bool ended();                            // at once; if no frame is left
+  // At once: receive(), send() would not wait.
+  bool isReadable() const;
+  bool isWritable() const;
   void close() { socket_.reset(); }
 
   // After takeHello().
@@ -75,6 +78,7 @@ class CardServer {
   explicit CardServer(const TempDir& dir);
 
   const std::string& card() const { return card_; }  // "unix:/path"
+  bool isReadable() const;                           // accept() would not wait
   std::optional<CardSession> accept(const Deadline& deadline);
   // The next session, greeted; throws if there is none.
   CardSession session(const Deadline& deadline, uint64_t features = 0);

@@ -192,6 +192,19 @@ Qemu::Qemu(const QemuOptions& options)
 
 Qemu::~Qemu() { reap(pid_); }
 
+void Qemu::quit() {
+  qmp(R"({"execute": "quit"})");
+  // A descriptor that becomes readable when the process ends.
+  Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+  pollfd p{.fd = process.get(), .events = POLLIN, .revents = 0};
+  siginfo_t info{};
+  if (poll(&p, 1, kAnswerMs) != 1 ||
+      waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0)
+    died("quitting");
+  if (info.si_code != CLD_EXITED || info.si_status != 0)
+    throw std::runtime_error("QEMU ends badly: " + said());
+}
+
 std::string Qemu::said() const { return contents(stderr_.get()); }
 
 void Qemu::died(const std::string& doing) {

@@ -59,6 +59,9 @@ class Qemu {
   // Waits for an event that has come since the last wait for it, or comes.
   bool waitEvent(const std::string& name, const Deadline& deadline);
 
+  // Ends it in order. Throws if it does not end, or not with status 0.
+  void quit();
+
   pid_t pid() const { return pid_; }
   bool alive();
   std::string said() const;  // its standard error

@@ -148,7 +148,6 @@ void HonestCard::lieAboutIndex(Random& random) {
   const auto wild =
       static_cast<std::uint32_t>(4098 + random.below(0xffffffffu - 2 * 4098));
   const std::uint32_t before = lanecall_get32(&words.tx_producer.head);
-  put(client, "x", random.below(2));
   lanecall_put32(&words.tx_producer.head, before + wild);
   lanecall_put32(&words.tx_producer.want_tail,
                  static_cast<std::uint32_t>(random.below(1u << 31)));

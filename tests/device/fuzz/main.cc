@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// device_fuzz OPERATIONS: a hostile driver and hostile servers around QEMU's
+// device, over qtest. From time to time the device is reset and must then carry
+// a good channel's bytes; QEMU must neither end, nor hang, nor write to memory
+// that was not given to the device. LANECALL_SEED repeats a run (but for what
+// QEMU's own threads do meanwhile), LANECALL_QEMU is the QEMU.
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "hostile_guest.h"
+#include "hostile_servers.h"
+
+namespace lanecall::test {
+namespace {
+
+constexpr uint64_t kOperationsToCheck = 20'000;
+constexpr int kPatienceMs = 60'000;
+constexpr unsigned kGoodChannel = HostileGuest::kChannels + 1;
+
+class Fuzzer {
+ public:
+  explicit Fuzzer(uint64_t seed)
+      : random_(seed),
+        sockets_(dir_, random_),
+        card_(dir_, random_),
+        device_({.rpc = sockets_.rpc(),
+                 .channels = 16,
+                 .card = card_.card(),
+                 .card_memory = uint64_t{32} << 20}),
+        guest_(device_, random_) {}
+
+  void run(uint64_t operations) {
+    for (uint64_t done = 0; done < operations; ++done) {
+      if (done % kOperationsToCheck == 0) check();
+      switch (random_.below(8)) {
+        case 0:
+          sockets_.act();
+          break;
+        case 1:
+        case 2:
+          card_.act();
+          break;
+        default:
+          guest_.act();
+      }
+    }
+    check();
+    device_.qemu().quit();
+  }
+
+ private:
+  void check() {
+    guest_.reset();
+    sockets_.reset();  // now that nobody connects any more
+    card_.reset();
+    if (!guest_.isCanaryWhole())
+      throw std::runtime_error("memory that was not the device's was written");
+    carryBytes();
+    guest_.reset();
+    enableEngine(device_, 7);
+  }
+
+  // Over the socket, both ways; in a channel that nobody spoils.
+  void carryBytes() {
+    enableEngine(device_);
+    UserChannel channel(device_, {.channel = kGoodChannel});
+    if (!channel.start(Deadline::in(kPatienceMs)))
+      throw std::runtime_error("a good channel does not open");
+    const Descriptor server = sockets_.accept();
+    Bytes sent(10'000);
+    random_.fill(sent);
+    if (!channel.write(sent, Deadline::in(kPatienceMs)))
+      throw std::runtime_error("a good channel does not take bytes");
+    Bytes heard(sent.size());
+    if (::recv(server.get(), heard.data(), heard.size(), MSG_WAITALL) !=
+            static_cast<ssize_t>(heard.size()) ||
+        heard != sent)
+      throw std::runtime_error("a good channel's bytes do not arrive");
+    if (::send(server.get(), sent.data(), sent.size(), MSG_NOSIGNAL) !=
+            static_cast<ssize_t>(sent.size()) ||
+        channel.read(sent.size(), Deadline::in(kPatienceMs)) != sent)
+      throw std::runtime_error("a good channel's answer does not arrive");
+    if (!channel.close(Deadline::in(kPatienceMs)))
+      throw std::runtime_error("a good channel does not close");
+  }
+
+  const TempDir dir_;
+  Random random_;
+  HostileSocketServer sockets_;
+  HostileCardServer card_;
+  QemuDevice device_;
+  HostileGuest guest_;
+};
+
+}  // namespace
+}  // namespace lanecall::test
+
+int main(int argc, char** argv) try {
+  using namespace lanecall;
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: device_fuzz OPERATIONS\n");
+    return 2;
+  }
+  const char* given = std::getenv("LANECALL_SEED");
+  const std::uint64_t seed =
+      given ? std::strtoull(given, nullptr, 0) : Random::freshSeed();
+  std::printf("LANECALL_SEED=%llu, %s operations\n",
+              static_cast<unsigned long long>(seed), argv[1]);
+  std::fflush(stdout);
+  ::signal(SIGPIPE, SIG_IGN);
+  // Of a QEMU that has them; leaks are no fault of a process that ends.
+  ::setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
+  ::setenv("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1", 0);
+  test::Fuzzer(seed).run(std::strtoull(argv[1], nullptr, 0));
+  std::printf("done\n");
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "device_fuzz: %s\n", error.what());
+  return 1;
+}
