@@ -18,8 +18,6 @@ constexpr uint64_t kChannelBytes = 256 << 10;
 // A page of the largest size may reach so far beyond where it begins.
 constexpr uint64_t kSpill = 1 << LANECALL_PAGE_SHIFT_MAX;
 constexpr int kPatienceMs = 60'000;
-constexpr uint64_t kCardBar = uint64_t{0xa00000000};
-
 const char* letterOf(unsigned width) {
   return width == 1 ? "b" : width == 2 ? "w" : width == 4 ? "l" : "q";
 }
@@ -103,7 +101,7 @@ uint64_t HostileGuest::address() {
       device_.memory().size(),
       device_.memory().size() - 1,
       device_.function().barAddress(LANECALL_BAR_REGS),
-      kCardBar,
+      device_.function().barAddress(LANECALL_BAR_CARD),
       0xfee00000,
       uint64_t{1} << 40,
       ~uint64_t{0} << LANECALL_PAGE_SHIFT_MAX,
@@ -372,7 +370,8 @@ void HostileGuest::readAnything() {
   read(at, kWidths[random_.below(kWidths.size())]);
 }
 
-// Mastering and memory off and on again, and power; reset() puts all right.
+// Mastering and memory off and on again, interrupts, and a reset of the
+// function; reset() puts all right.
 void HostileGuest::configureFunction() {
   flush();
   PciFunction& function = device_.function();
@@ -382,7 +381,10 @@ void HostileGuest::configureFunction() {
       function.setConfig(
           *cap + PCI_MSIX_FLAGS, 2,
           random_.below(2) ? PCI_MSIX_FLAGS_ENABLE : PCI_MSIX_FLAGS_MASKALL);
-  if (random_.below(4)) function.enable();
+  if (random_.below(8) == 0)
+    if (const auto cap = function.capability(PCI_CAP_ID_EXP))
+      function.setConfig(*cap + PCI_EXP_DEVCTL, 2, PCI_EXP_DEVCTL_BCR_FLR);
+  if (random_.below(4)) device_.configure();
 }
 
 // Registers of docs/specs/edu.txt: liveness, factorial, interrupts, DMA.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hostile_servers.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -37,22 +39,47 @@ std::vector<unsigned char> someBytes(Random& random, size_t size) {
 
 // ---- HostileSocketServer ---------------------------------------------------
 
-HostileSocketServer::HostileSocketServer(const TempDir& dir, Random& random)
-    : random_(random), path_(dir.file("rpc.sock")), rpc_("unix:" + path_) {
+HostileSocketServer::HostileSocketServer(Family family, const TempDir& dir,
+                                         Random& random)
+    : random_(random),
+      path_(family == Family::kUnix ? dir.file("rpc.sock") : "") {
   listen();
+  rpc_ = path_.empty() ? "tcp:127.0.0.1:" + std::to_string(port_)
+                       : "unix:" + path_;
 }
 
 void HostileSocketServer::listen() {
+  if (path_.empty()) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port_);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return listenAt(reinterpret_cast<sockaddr*>(&at), sizeof at);
+  }
   ::unlink(path_.c_str());
   sockaddr_un at{};
   at.sun_family = AF_UNIX;
   path_.copy(at.sun_path, sizeof at.sun_path - 1);
-  listener_.reset(
-      ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) <
-          0 ||
-      ::listen(listener_.get(), 8) < 0)
+  listenAt(reinterpret_cast<sockaddr*>(&at), sizeof at);
+}
+
+// A short queue, so that the device finds it full.
+void HostileSocketServer::listenAt(const sockaddr* address, socklen_t bytes) {
+  constexpr int kBacklog = 1;
+  const int on = 1;
+  listener_.reset();  // it has the address
+  listener_.reset(::socket(address->sa_family,
+                           SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(listener_.get(), address, bytes) < 0 ||
+      ::listen(listener_.get(), kBacklog) < 0)
     fail("listen");
+  sockaddr_in bound{};
+  socklen_t size = sizeof bound;
+  if (path_.empty() &&
+      ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&bound),
+                    &size) == 0)
+    port_ = ntohs(bound.sin_port);
 }
 
 void HostileSocketServer::reset() {
@@ -169,6 +196,8 @@ void HostileCardServer::act() {
 }
 
 void HostileCardServer::takePackets() {
+  if (deafFor_ > 0 && --deafFor_ > 0) return;
+  if (random_.below(2000) == 0) deafFor_ = 2000;
   for (int i = 0; i < kPacketsAtOnce && session_; ++i) {
     if (!session_->isReadable()) return;
     const uint32_t type = session_->peekType(atOnce());
@@ -198,7 +227,7 @@ void HostileCardServer::take(CardFrame frame) {
     }
     case LANECALL_CARD_PLACE:
     case LANECALL_CARD_BUSY:
-      return answerPlace(id, frame.frame.place);
+      return answerPlace(id);
     case LANECALL_CARD_DRAIN:
       if (random_.below(4))
         session_->send(cardFrame(LANECALL_CARD_RELEASED, id));
@@ -210,10 +239,11 @@ void HostileCardServer::take(CardFrame frame) {
 }
 
 // Three places that no other channel has, or wherever.
-void HostileCardServer::answerPlace(uint64_t id, const lanecall_card_place&) {
+void HostileCardServer::answerPlace(uint64_t id) {
   const uint64_t at = id % 16 * (uint64_t{1} << 20);
   lanecall_places places = {at, at + (256 << 10), at + (512 << 10)};
-  if (random_.below(16) == 0) (&places.index)[random_.below(3)] = somePlace();
+  const std::array<__le64*, 3> all = {&places.index, &places.tx, &places.rx};
+  if (random_.below(16) == 0) *all[random_.below(all.size())] = somePlace();
   auto channel = channels_.find(id);
   if (channel != channels_.end()) {
     channel->second.places = places;

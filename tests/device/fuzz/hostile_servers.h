@@ -5,6 +5,7 @@
 #define LANECALL_TESTS_HOSTILE_SERVERS_H
 
 #include <random.h>
+#include <sys/socket.h>
 
 #include <cstdint>
 #include <list>
@@ -21,7 +22,7 @@ namespace lanecall::test {
 // Takes connections or not, talks, listens, stalls, closes, resets.
 class HostileSocketServer {
  public:
-  HostileSocketServer(const TempDir& dir, Random& random);
+  HostileSocketServer(Family family, const TempDir& dir, Random& random);
 
   const std::string& rpc() const { return rpc_; }
   void act();
@@ -32,11 +33,14 @@ class HostileSocketServer {
 
  private:
   void listen();
+  void listenAt(const sockaddr* address, socklen_t bytes);
   void acceptOne();
   void talk(std::list<Descriptor>::iterator connection);
 
   Random& random_;
-  const std::string path_, rpc_;
+  const std::string path_;  // of a Unix socket
+  std::uint16_t port_ = 0;  // of TCP's, once it has listened
+  std::string rpc_;
   Descriptor listener_;
   std::list<Descriptor> connections_;
 };
@@ -61,7 +65,7 @@ class HostileCardServer {
 
   void takePackets();
   void take(CardFrame frame);
-  void answerPlace(uint64_t id, const lanecall_card_place& place);
+  void answerPlace(uint64_t id);
   void sendAnything();
   void sendDma();
   void lieInMemory();
@@ -74,6 +78,7 @@ class HostileCardServer {
   std::optional<CardSession> session_;
   std::map<uint64_t, Channel> channels_;
   uint64_t lastId_ = 0;
+  unsigned deafFor_ = 0;  // acts in which it takes nothing
 };
 
 }  // namespace lanecall::test

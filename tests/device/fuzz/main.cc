@@ -4,11 +4,14 @@
 // a good channel's bytes; QEMU must neither end, nor hang, nor write to memory
 // that was not given to the device. LANECALL_SEED repeats a run (but for what
 // QEMU's own threads do meanwhile), LANECALL_QEMU is the QEMU.
+#include <linux/pci_regs.h>
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -19,19 +22,44 @@ namespace lanecall::test {
 namespace {
 
 constexpr uint64_t kOperationsToCheck = 20'000;
+// In each QEMU. Half of them have the server at a Unix socket, half by TCP.
+constexpr uint64_t kOperationsOfRound = 250'000;
 constexpr int kPatienceMs = 60'000;
 constexpr unsigned kGoodChannel = HostileGuest::kChannels + 1;
 
-class Fuzzer {
+// The device behind a root port whose slot can be powered off.
+constexpr unsigned kBus = 1;
+constexpr unsigned kPortSlot = 5;
+constexpr uint32_t kWindow = 0xc8000000;
+constexpr PciPlace kPlace = {.bus = kBus,
+                             .slot = 0,
+                             .bars = kWindow,
+                             .bar2 = kWindow + (64 << 20),
+                             .bar4 = 0xa00000000};
+
+std::shared_ptr<Qemu> startQemu(const DeviceOptions& options) {
+  auto qemu = std::make_shared<Qemu>(QemuOptions{
+      {"-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+       "-device",
+       "pcie-root-port,id=rp,chassis=1,slot=1,addr=5.0,pref64-reserve=64M",
+       "-device", QemuDevice::argument(options) + ",id=dut,bus=rp"}});
+  PciFunction port(*qemu, 0, kPortSlot);
+  setUpRootPort(port, kBus, kWindow, 128 << 20);
+  setPrefetchableWindow(port, kPlace.bar4, uint64_t{64} << 20);
+  return qemu;
+}
+
+class Round {
  public:
-  explicit Fuzzer(uint64_t seed)
-      : random_(seed),
-        sockets_(dir_, random_),
-        card_(dir_, random_),
-        device_({.rpc = sockets_.rpc(),
-                 .channels = 16,
-                 .card = card_.card(),
-                 .card_memory = uint64_t{32} << 20}),
+  Round(Random& random, Family family)
+      : random_(random),
+        sockets_(family, dir_, random),
+        card_(dir_, random),
+        device_(startQemu({.rpc = sockets_.rpc(),
+                           .channels = 16,
+                           .card = card_.card(),
+                           .card_memory = uint64_t{32} << 20}),
+                kPlace),
         guest_(device_, random_) {}
 
   void run(uint64_t operations) {
@@ -49,11 +77,25 @@ class Fuzzer {
           guest_.act();
       }
     }
-    check();
+    removeByPower();
     device_.qemu().quit();
   }
 
  private:
+  // A surprise to the device, whatever is under way.
+  void removeByPower() {
+    guest_.flush();
+    PciFunction port(device_.qemu(), 0, kPortSlot);
+    const auto slot = *port.capability(PCI_CAP_ID_EXP) + PCI_EXP_SLTCTL;
+    port.setConfig(slot, 2,
+                   PCI_EXP_SLTCTL_PWR_OFF | PCI_EXP_SLTCTL_PWR_IND_OFF);
+    const Deadline deadline = Deadline::in(kPatienceMs);
+    if (!device_.qemu().waitEvent("DEVICE_DELETED", deadline))
+      throw std::runtime_error("the device does not go");
+    if (!guest_.isCanaryWhole())
+      throw std::runtime_error("memory that was not the device's was written");
+  }
+
   void check() {
     guest_.reset();
     sockets_.reset();  // now that nobody connects any more
@@ -90,7 +132,7 @@ class Fuzzer {
   }
 
   const TempDir dir_;
-  Random random_;
+  Random& random_;
   HostileSocketServer sockets_;
   HostileCardServer card_;
   QemuDevice device_;
@@ -116,7 +158,14 @@ int main(int argc, char** argv) try {
   // Of a QEMU that has them; leaks are no fault of a process that ends.
   ::setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
   ::setenv("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1", 0);
-  test::Fuzzer(seed).run(std::strtoull(argv[1], nullptr, 0));
+  Random random(seed);
+  std::uint64_t left = std::strtoull(argv[1], nullptr, 0);
+  for (bool isTcp = false; left > 0; isTcp = !isTcp) {
+    const std::uint64_t now = std::min(left, test::kOperationsOfRound);
+    test::Round(random, isTcp ? test::Family::kTcp : test::Family::kUnix)
+        .run(now);
+    left -= now;
+  }
   std::printf("done\n");
   return 0;
 } catch (const std::exception& error) {
