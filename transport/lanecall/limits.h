@@ -19,7 +19,7 @@ struct Limits {
   int messageBytes = 64 << 20;     // one message or frame, either way;
                                    // below 2 GiB - 4
   int stringBytes = 64 << 20;      // one string or binary
-  int containerItems = 256 << 10;  // one list, set or map
+  int containerItems = 256 << 10;  // one list, set or map; made at once
   int depth = 64;                  // structs in structs
 
   std::shared_ptr<apache::thrift::TConfiguration> configuration() const;
