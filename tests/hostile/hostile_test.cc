@@ -5,11 +5,13 @@
 // and the server has not grown; at the end it stops in order.
 #include <gtest/gtest.h>
 #include <harness.h>
+#include <lanecall/deadline.h>
 #include <lanecall/ring_transport.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -47,6 +49,9 @@ const std::vector<std::string> kLimits = {
     "--log-level",          "off",
     "--no-call-log"};
 
+// Far longer than any machine needs: only a bug gets here.
+constexpr int kPatienceMs = 60'000;
+
 // Of the connections; the good clients and the bursts need some.
 constexpr std::size_t kLoiterers = 16;
 constexpr std::uint64_t kMostStreams = 8;
@@ -63,7 +68,7 @@ class HostileTest : public ::testing::TestWithParam<Combination> {
         harness_(localHarness(settings().server)) {
     options_.protocol = std::get<Protocol>(GetParam());
     options_.framing = std::get<Framing>(GetParam());
-    options_.receiveTimeoutMs = options_.sendTimeoutMs = 60'000;
+    options_.receiveTimeoutMs = options_.sendTimeoutMs = kPatienceMs;
     std::vector<std::string> arguments = kLimits;
     arguments.insert(arguments.end(), {"--protocol", name(options_.protocol),
                                        "--framing", name(options_.framing)});
@@ -127,6 +132,7 @@ class HostileTest : public ::testing::TestWithParam<Combination> {
     RecordProperty("bytes_above_idle", std::to_string(more));
     std::printf("at most %llu KiB above idle\n",
                 static_cast<unsigned long long>(more >> 10));
+    std::fflush(stdout);
     if (settings().memoryMost > 0) {
       EXPECT_LT(more, settings().memoryMost);
     }
@@ -165,10 +171,12 @@ class HostileTest : public ::testing::TestWithParam<Combination> {
 
   // A flood takes its connections with it, but that takes the server a while.
   void awaitRoom(const Uri& server, GoodClient& steady) {
+    const Deadline deadline = Deadline::in(kPatienceMs);
     for (;;) try {
         goodClient(server.str()).call(random_);
         return;
       } catch (const apache::thrift::transport::TTransportException&) {
+        if (deadline.passed()) throw;
         steady.call(random_);  // A turn of the server: it has gone on.
       }
   }
