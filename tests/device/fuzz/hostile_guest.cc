@@ -274,14 +274,16 @@ void HostileGuest::addRegion() {
       reinterpret_cast<lanecall_extent_page*>(arena_.data() + at + kPage);
   const auto extents = static_cast<uint32_t>(
       random_.below(4) ? 1 + random_.below(8) : 1 + random_.below(600));
+  // So large, sometimes, that the device copies in another way.
+  const uint64_t most = random_.below(8) ? kPage : 128 * kPage;
   region = {};
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < extents; ++i) {
     lanecall_extent& extent = pages[i / LANECALL_EXTENTS_PER_PAGE]
                                   .extent[i % LANECALL_EXTENTS_PER_PAGE];
-    const uint64_t from = random_.below(kArenaBytes - kPage);
+    const uint64_t from = random_.below(kArenaBytes - most);
     extent.address = arena_.address() + from;
-    extent.bytes = 1 + random_.below(kPage);
+    extent.bytes = 1 + random_.below(most);
     bytes += extent.bytes;
   }
   for (unsigned i = 0; i < 2; ++i)

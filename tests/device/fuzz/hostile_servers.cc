@@ -197,7 +197,7 @@ void HostileCardServer::act() {
 
 void HostileCardServer::takePackets() {
   if (deafFor_ > 0 && --deafFor_ > 0) return;
-  if (random_.below(2000) == 0) deafFor_ = 2000;
+  if (random_.below(3000) == 0) deafFor_ = 5000;
   for (int i = 0; i < kPacketsAtOnce && session_; ++i) {
     if (!session_->isReadable()) return;
     const uint32_t type = session_->peekType(atOnce());
@@ -302,11 +302,14 @@ void HostileCardServer::sendDma() {
     one.type = static_cast<uint32_t>(random_.below(64) ? 1 + random_.below(3)
                                                        : random_.below(256));
     one.extents = static_cast<uint32_t>(1 + random_.below(8));
+    const uint64_t most = random_.below(32) ? 9000 : 1 << 20;
+    // Of a FILL it is a byte, not a place.
+    const uint64_t cards = one.type == LANECALL_DMA_FILL ? 256 : 1 << 20;
     for (uint32_t i = 0; i < one.extents; ++i)
       extents.push_back(
           {random_.below(32) ? random_.below(20'000) : somePlace(),
-           random_.below(32) ? random_.below(1 << 20) : somePlace(),
-           random_.below(32) ? 1 + random_.below(9000) : somePlace()});
+           random_.below(32) ? random_.below(cards) : somePlace(),
+           random_.below(32) ? 1 + random_.below(most) : somePlace()});
     if (random_.below(256) == 0) ++one.extents;
   }
   lanecall_card_frame frame = cardFrame(LANECALL_CARD_DMA, 0);
