@@ -169,7 +169,9 @@ def system_layer(kernel):
     """Busybox, init, and Debian's modules: the same for every run."""
     layer = modules_layer(kernel, NETWORK_MODULES + PORT_MODULES)
     layer.add("/bin/busybox", "/bin/busybox")
-    layer.add("/init", os.path.join(os.path.dirname(__file__), "init"))
+    here = os.path.dirname(__file__)
+    layer.add("/init", os.path.join(here, "init"))
+    layer.add("/sbin/ask-kernel", os.path.join(here, "ask-kernel"))
     return layer
 
 
