@@ -9,8 +9,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 # Targets share a build folder; each uses all CPUs by itself.
 .NOTPARALLEL:
-.PHONY: help app-check module-check virtine-check check iommu-check shell \
-	bench bench-quick clean
+.PHONY: help app-check module-check virtine-check check iommu-check \
+	check-debug shell bench bench-quick clean
 
 help:
 	@echo 'make app-check     client and server talk over TCP and a Unix socket'
@@ -18,6 +18,7 @@ help:
 	@echo 'make virtine-check virtual machines in a guest, cleaned by the device'
 	@echo 'make check         every test'
 	@echo 'make iommu-check   the tests of guests again, behind an IOMMU'
+	@echo 'make check-debug   the guest tests on a kernel that looks for faults'
 	@echo 'make bench         calls over the device and over what else there is, DMA, and'
 	@echo '                   cleans, measured side by side: 10 minutes;'
 	@echo '                   make bench-quick: 2'
@@ -30,9 +31,11 @@ help:
 app-check: NEEDS = app
 module-check virtine-check shell: NEEDS = app qemu guest
 check iommu-check: NEEDS = app qemu guest check
+check-debug: NEEDS = app qemu guest debug
 bench bench-quick: NEEDS = app qemu guest bench
 
-app-check module-check virtine-check check iommu-check shell bench bench-quick:
+app-check module-check virtine-check check iommu-check check-debug shell bench \
+bench-quick:
 	@scripts/need $(NEEDS)
 	@scripts/configure $(BUILD) $(CMAKE_ARGS)
 	@scripts/build $(BUILD) $(JOBS) $@
