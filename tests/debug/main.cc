@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// debug_tests: what only a debug kernel can test, or shows the outcome of. Runs
+// in its guest, as root, with the devices of run_driver_tests. See --help, and
+// gtest's own.
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "settings.h"
+
+namespace lanecall::debug_tests {
+namespace {
+Settings fromCommandLine;
+}
+const Settings& settings() { return fromCommandLine; }
+}  // namespace lanecall::debug_tests
+
+int main(int argc, char** argv) {
+  auto& settings = lanecall::debug_tests::fromCommandLine;
+  CLI::App app("Tests for a debug kernel. Takes gtest's options too.");
+  app.allow_extras();
+  app.add_option("--calls", settings.calls, "Random system calls")
+      ->capture_default_str();
+  app.add_option("--faults", settings.faults,
+                 "Failing allocations in probing the device")
+      ->capture_default_str();
+  auto* seed = app.add_option("--seed", settings.seed, "Of random calls");
+  CLI11_PARSE(app, argc, argv);
+  if (seed->count() == 0) settings.seed = std::random_device{}();
+  std::printf("seed %llu\n", static_cast<unsigned long long>(settings.seed));
+  std::fflush(stdout);
+
+  std::vector<std::string> rest = app.remaining();
+  std::vector<char*> words = {argv[0]};
+  for (std::string& word : rest) words.push_back(word.data());
+  int count = static_cast<int>(words.size());
+  words.push_back(nullptr);
+  ::testing::InitGoogleTest(&count, words.data());
+  if (count > 1) {
+    std::fprintf(stderr, "%s: unknown option %s\n", argv[0], words[1]);
+    return 2;
+  }
+  return RUN_ALL_TESTS();
+}

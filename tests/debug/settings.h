@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the command line of debug_tests says.
+#pragma once
+
+#include <cstdint>
+
+namespace lanecall::debug_tests {
+
+struct Settings {
+  std::uint64_t seed = 0;
+  int calls = 20000;  // random system calls, of all threads together
+  int faults = 100;   // allocations that fail in one probe of the device
+};
+
+const Settings& settings();
+
+}  // namespace lanecall::debug_tests
