@@ -237,6 +237,12 @@ void lanecall_unpin(struct lanecall_pinned *pinned)
 
 /* ---- Mapping ---------------------------------------------------------------- */
 
+/*
+ * The same memory may be lent more than once. The DMA API allows that where what
+ * is mapped is synchronised by itself, and not by mapping and unmapping.
+ */
+#define LANECALL_PINNED_ATTRIBUTES DMA_ATTR_SKIP_CPU_SYNC
+
 static bool needs_sync(struct device *dev, struct sg_table *table)
 {
 	struct scatterlist *sg;
@@ -266,11 +272,13 @@ int lanecall_pinned_map(struct device *dev, struct lanecall_pinned *pinned)
 						largest, GFP_KERNEL_ACCOUNT);
 	if (err)
 		return err;
-	err = dma_map_sgtable(dev, &pinned->table, pinned->direction, 0);
+	err = dma_map_sgtable(dev, &pinned->table, pinned->direction,
+			      LANECALL_PINNED_ATTRIBUTES);
 	if (err) {
 		sg_free_table(&pinned->table);
 		return -ENOMEM;
 	}
+	dma_sync_sgtable_for_device(dev, &pinned->table, pinned->direction);
 	pinned->needs_sync = needs_sync(dev, &pinned->table);
 	return 0;
 }
@@ -278,7 +286,9 @@ int lanecall_pinned_map(struct device *dev, struct lanecall_pinned *pinned)
 /* After this its bytes are what the device has left there. */
 void lanecall_pinned_unmap(struct device *dev, struct lanecall_pinned *pinned)
 {
-	dma_unmap_sgtable(dev, &pinned->table, pinned->direction, 0);
+	dma_sync_sgtable_for_cpu(dev, &pinned->table, pinned->direction);
+	dma_unmap_sgtable(dev, &pinned->table, pinned->direction,
+			  LANECALL_PINNED_ATTRIBUTES);
 	sg_free_table(&pinned->table);
 }
 
