@@ -12,9 +12,12 @@
 
 namespace lanecall::debug_tests {
 
+using guest_tests::is_booted_with;
 using guest_tests::write_file;
 
 void allow_failing_allocations() {
+  ASSERT_TRUE(is_booted_with(kSlabsThatFail))
+      << "boot with --append '" << kSlabsThatFail << "'";
   const std::string debug = "/sys/kernel/debug/";
   ASSERT_TRUE(::mount("debugfs", debug.c_str(), "debugfs", 0, nullptr) == 0 ||
               errno == EBUSY)
@@ -23,6 +26,7 @@ void allow_failing_allocations() {
     EXPECT_TRUE(write_file(debug + kind + "ignore-gfp-wait", "N")) << kind;
     EXPECT_TRUE(write_file(debug + kind + "verbose", "0")) << kind;
   }
+  EXPECT_TRUE(write_file(debug + "failslab/cache-filter", "Y"));
   EXPECT_TRUE(write_file(debug + "fail_page_alloc/ignore-gfp-highmem", "N"));
   EXPECT_TRUE(write_file(debug + "fail_page_alloc/min-order", "0"));
 }
@@ -39,13 +43,13 @@ void FailingAllocation::arm(int n) {
       << std::strerror(errno);
 }
 
-bool FailingAllocation::disarm() {
-  char left[16] = {};
+int FailingAllocation::left() {
+  char text[16] = {};
   const int error = errno;
-  EXPECT_GT(::pread(file_.get(), left, sizeof(left) - 1, 0), 0);
+  EXPECT_GT(::pread(file_.get(), text, sizeof(text) - 1, 0), 0);
   arm(0);
   errno = error;
-  return std::atoi(left) == 0;
+  return std::atoi(text);
 }
 
 }  // namespace lanecall::debug_tests

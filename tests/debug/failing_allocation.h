@@ -7,6 +7,11 @@
 
 namespace lanecall::debug_tests {
 
+// A word for the kernel's command line: allocations of all slabs may fail, but
+// for those of the checkers, which would give up.
+inline constexpr const char* kSlabsThatFail =
+    "slub_debug=A;-,kmemleak_object,debug_objects_cache,radix_tree_node";
+
 // Once for a guest: allocations may fail that could have waited for memory, and
 // failing ones are not reported. Fails the test where the kernel cannot.
 void allow_failing_allocations();
@@ -16,8 +21,10 @@ class FailingAllocation {
  public:
   FailingAllocation();
   void arm(int n);
-  // No allocation fails from here on. Whether one did.
-  bool disarm();
+  // No allocation fails from here on. How many more would have worked.
+  int left();
+  // Likewise. Whether one did fail.
+  bool disarm() { return left() == 0; }
 
  private:
   guest_tests::Fd file_;

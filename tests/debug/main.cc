@@ -26,9 +26,11 @@ int main(int argc, char** argv) {
   app.add_option("--calls", settings.calls, "Random system calls")
       ->capture_default_str();
   app.add_option("--faults", settings.faults,
-                 "Failing allocations in probing the device")
+                 "Failing allocations in each operation, at most")
       ->capture_default_str();
-  auto* seed = app.add_option("--seed", settings.seed, "Of random calls");
+  app.add_option("--seconds", settings.seconds, "How long to soak")
+      ->capture_default_str();
+  auto* seed = app.add_option("--seed", settings.seed, "Of what is random");
   CLI11_PARSE(app, argc, argv);
   if (seed->count() == 0) settings.seed = std::random_device{}();
   std::printf("seed %llu\n", static_cast<unsigned long long>(settings.seed));

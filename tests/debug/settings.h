@@ -9,7 +9,8 @@ namespace lanecall::debug_tests {
 struct Settings {
   std::uint64_t seed = 0;
   int calls = 20000;  // random system calls, of all threads together
-  int faults = 100;   // allocations that fail in one probe of the device
+  int faults = 20;    // allocations that fail in each operation, or fewer
+  int seconds = 20;   // of soaking
 };
 
 const Settings& settings();
