@@ -19,9 +19,11 @@
 
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <random>
 #include <thread>
 #include <vector>
@@ -38,6 +40,7 @@ constexpr int kThreads = 8;
 constexpr uid_t kNobody = 65534;
 constexpr int kDescriptors = 24;      // shared by all threads
 constexpr std::size_t kMappings = 4;  // of each thread
+constexpr std::size_t kMuch = std::size_t{1} << 40;
 
 // Where a thread goes on when what it touched is not there.
 thread_local sigjmp_buf notThere;
@@ -89,6 +92,9 @@ class Shared {
   int get(unsigned i) const { return fds_[i % kDescriptors]; }
   void replace(unsigned i, int fd) { put(fds_[i % kDescriptors], fd); }
 
+  std::mutex mapping;  // see User::alone()
+  std::barrier<> start{kThreads};
+
  private:
   static void put(std::atomic<int>& place, int fd) {
     const int old = place.exchange(fd);
@@ -122,8 +128,10 @@ class User {
       case 7:
       case 8:
         return map();
-      case 9:
+      case 9: {
+        auto lock = alone();
         return unmap(mapped_[pick(kMappings)]);
+      }
       case 10:
         return change_mapping();
       case 11:
@@ -266,37 +274,55 @@ class User {
     }
   }
 
+  // Of this program alone: no other thread maps anything where this one is
+  // about to. A child has no other threads.
+  std::unique_lock<std::mutex> alone() const {
+    return isChild_ ? std::unique_lock<std::mutex>()
+                    : std::unique_lock<std::mutex>(shared_.mapping);
+  }
+
+  // Where something may be mapped, with a page behind it that is not there:
+  // what reads or writes too much does no harm to this program itself.
+  static void* reserve(std::size_t bytes) {
+    return ::mmap(nullptr, bytes + kPage, PROT_NONE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  }
+
   void map() {
     if (chance(2)) {  // as a program does it
       lanecall_mapping& known = known_[pick(kMappings)];
       ::ioctl(fd(), LANECALL_IOC_MAP, &known);
     }
-    Mapped& mapped = mapped_[pick(kMappings)];
-    unmap(mapped);
     const std::size_t bytes =
-        chance(10) ? number() : kPage * (chance(2) ? 1 : 1 + pick(130));
+        chance(10) ? number() % kMuch : kPage * (chance(2) ? 1 : 1 + pick(130));
     const int flags[] = {MAP_SHARED,
                          MAP_SHARED,
                          MAP_SHARED,
                          MAP_PRIVATE,
                          MAP_SHARED | MAP_POPULATE,
                          MAP_SHARED | MAP_LOCKED};
-    void* data =
-        ::mmap(nullptr, bytes,
-               chance(3) ? static_cast<int>(pick(8)) : PROT_READ | PROT_WRITE,
-               flags[pick(6)], fd(), static_cast<off_t>(offset()));
-    if (data != MAP_FAILED) mapped = {data, bytes};
+    const int protection =
+        chance(3) ? static_cast<int>(pick(8)) : PROT_READ | PROT_WRITE;
+    Mapped& mapped = mapped_[pick(kMappings)];
+    auto lock = alone();
+    unmap(mapped);
+    void* place = reserve(bytes);
+    if (place == MAP_FAILED) return;
+    mapped = {place, bytes};
+    if (::mmap(place, bytes, protection, flags[pick(6)] | MAP_FIXED, fd(),
+               static_cast<off_t>(offset())) == MAP_FAILED)
+      unmap(mapped);
   }
 
   static void unmap(Mapped& mapped) {
-    if (mapped.data) ::munmap(mapped.data, mapped.bytes);
+    if (mapped.data) ::munmap(mapped.data, mapped.bytes + kPage);
     mapped = {};
   }
 
   void change_mapping() {
+    auto lock = alone();
     Mapped& mapped = mapped_[pick(kMappings)];
     if (!mapped.data) return;
-    const std::size_t part = kPage * pick(4);
     switch (pick(5)) {
       case 0:
         ::mprotect(mapped.data, mapped.bytes, static_cast<int>(pick(8)));
@@ -307,16 +333,31 @@ class User {
       case 2:
         ::msync(mapped.data, mapped.bytes, MS_SYNC);
         return;
-      case 3: {
-        const std::size_t bytes = kPage * (1 + pick(64));
-        void* data = ::mremap(mapped.data, mapped.bytes, bytes, MREMAP_MAYMOVE);
-        if (data != MAP_FAILED) mapped = {data, bytes};
-        return;
-      }
-      default:  // a part of it
-        if (part < mapped.bytes)
-          ::munmap(static_cast<char*>(mapped.data) + part, kPage);
+      case 3:
+        return move(mapped);
+      default:
+        return unmap_part(mapped);
     }
+  }
+
+  void move(Mapped& mapped) {
+    Mapped to;
+    to.bytes = kPage * (1 + pick(64));
+    to.data = reserve(to.bytes);
+    if (to.data == MAP_FAILED) return;
+    if (::mremap(mapped.data, mapped.bytes, to.bytes,
+                 MREMAP_MAYMOVE | MREMAP_FIXED, to.data) == MAP_FAILED)
+      return unmap(to);
+    ::munmap(static_cast<char*>(mapped.data) + mapped.bytes, kPage);
+    mapped = to;
+  }
+
+  // What comes in its place is not there, either.
+  void unmap_part(Mapped& mapped) {
+    const std::size_t part = kPage * pick(4);
+    if (part < mapped.bytes)
+      ::mmap(static_cast<char*>(mapped.data) + part, kPage, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   }
 
   // Reads and writes what is mapped: indices, flags, bytes, doorbells.
@@ -440,6 +481,7 @@ class User {
   void fork() {
     const pid_t child = ::fork();
     if (child == 0) {
+      isChild_ = true;
       for (int i = 0; i < 20; i++) {
         switch (pick(4)) {
           case 0:
@@ -466,6 +508,7 @@ class User {
   }
 
   Shared& shared_;
+  bool isChild_ = false;
   std::mt19937_64 random_;
   std::array<Mapped, kMappings> mapped_{};
   std::array<lanecall_mapping, kMappings> known_{};
@@ -486,6 +529,7 @@ class User {
       threads.emplace_back([&shared, seed, calls, i] {
         Alarm alarm;
         User user(shared, seed + static_cast<std::uint64_t>(i));
+        shared.start.arrive_and_wait();
         for (int n = 0; n < calls / kThreads; n++) user.call();
       });
     }
