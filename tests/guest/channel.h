@@ -97,6 +97,13 @@ bool signal_was_handled();
 // Is this word on the kernel's command line?
 bool is_booted_with(const std::string& word);
 
+// Is this the kernel with all checkers, on which everything takes many times as
+// long?
+bool is_debug_kernel();
+
+// So often; there, a tenth of it.
+int often(int times);
+
 // Writes text to a file; true if that worked.
 bool write_file(const std::string& path, const std::string& text);
 

@@ -298,7 +298,7 @@ TEST(Ends, CallsStuckInAPageFaultHoldNobodyUp) {
 TEST(Ends, UnbindingUnderLoadManyTimes) {
   std::string pci = pci_folder();
   std::string address = pci.substr(pci.rfind('/') + 1);
-  for (int round = 0; round < 20; round++) {
+  for (int round = 0; round < often(20); round++) {
     std::vector<std::thread> users;
     std::atomic<int> busy{0};
     for (int i = 0; i < 4; i++) {

@@ -8,11 +8,14 @@
 #include <cstdio>
 #include <cstring>
 
+#include "channel.h"
+
 namespace {
 
 // By the guest's clock, which may be fast where the host held it up when it was
 // set. Nothing waits for it that works.
 constexpr unsigned kSeconds = 480;
+constexpr unsigned kDebugSeconds = 2400;
 
 char running[256];
 
@@ -27,7 +30,8 @@ class Deadline : public ::testing::EmptyTestEventListener {
   void OnTestStart(const ::testing::TestInfo& info) override {
     std::snprintf(running, sizeof running, "%s.%s", info.test_suite_name(),
                   info.name());
-    ::alarm(kSeconds);
+    ::alarm(lanecall::guest_tests::is_debug_kernel() ? kDebugSeconds
+                                                     : kSeconds);
   }
   void OnTestEnd(const ::testing::TestInfo&) override { ::alarm(0); }
 };

@@ -94,7 +94,7 @@ TEST(Open, IsBusyWhenAllChannelsAreTaken) {
 }
 
 TEST(Open, ThousandTimesInARow) {
-  for (int i = 0; i < 1000; i++) {
+  for (int i = 0; i < often(1000); i++) {
     Fd fd = open_with("echo");
     write_all(fd.get(), "hello");
     ASSERT_EQ(read_count(fd.get(), 5), "hello") << i;
