@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 # Targets share a build folder; each uses all CPUs by itself.
 .NOTPARALLEL:
 .PHONY: help app-check module-check virtine-check check iommu-check \
-	check-debug shell bench bench-quick clean
+	check-debug check-long shell bench bench-quick clean
 
 help:
 	@echo 'make app-check     client and server talk over TCP and a Unix socket'
@@ -19,6 +19,7 @@ help:
 	@echo 'make check         every test'
 	@echo 'make iommu-check   the tests of guests again, behind an IOMMU'
 	@echo 'make check-debug   the guest tests on a kernel that looks for faults'
+	@echo 'make check-long    random and lasting tests in full length: takes hours'
 	@echo 'make bench         calls over the device and over what else there is, DMA, and'
 	@echo '                   cleans, measured side by side: 10 minutes;'
 	@echo '                   make bench-quick: 2'
@@ -30,12 +31,13 @@ help:
 
 app-check: NEEDS = app
 module-check virtine-check shell: NEEDS = app qemu guest
-check iommu-check: NEEDS = app qemu guest check
+check check-long: NEEDS = app qemu guest check debug
+iommu-check: NEEDS = app qemu guest check
 check-debug: NEEDS = app qemu guest debug
 bench bench-quick: NEEDS = app qemu guest bench
 
-app-check module-check virtine-check check iommu-check check-debug shell bench \
-bench-quick:
+app-check module-check virtine-check check iommu-check check-debug check-long \
+shell bench bench-quick:
 	@scripts/need $(NEEDS)
 	@scripts/configure $(BUILD) $(CMAKE_ARGS)
 	@scripts/build $(BUILD) $(JOBS) $@
