@@ -11,7 +11,7 @@
 #include "qemu/osdep.h"
 #include "engine.h"
 
-#ifdef __SSE2__
+#ifdef HOST_X86_64 /* which has SSE2 */
 #include <emmintrin.h>
 
 #define VECTOR sizeof(__m128i)

@@ -571,8 +571,8 @@ bool lanecall_batch_tell(LanecallMover *mover);
 /* ---- copy.c -------------------------------------------------------------- */
 
 /*
- * To memory of the guest's. With streams, call lanecall_streamed() before anybody
- * is told that it is there.
+ * To memory of the guest's. With streams, call lanecall_streamed() before
+ * anybody is told that it is there.
  */
 void lanecall_copy_to_guest(uint8_t *guest, const uint8_t *card, size_t bytes,
                             bool streams);
