@@ -6,28 +6,31 @@
 namespace lanecall {
 namespace {
 
+// Of spans that are avoided: looking past them is to stay cheap. Whatever is
+// avoided is tried again at some time.
+constexpr std::size_t kAvoidedMost = 256;
+
 std::uint64_t roundUp(std::uint64_t value, std::uint64_t alignment) {
   return (value + alignment - 1) & ~(alignment - 1);
 }
 
 }  // namespace
 
-// With mutex_ held.
+// With mutex_ held. One pass over what is taken, which is in order.
 bool CardPlaces::findRoom(std::uint64_t bytes, std::uint64_t alignment,
                           Span* room) const {
   auto fits = [&](std::uint64_t at) {
     return bytes <= bytes_ && at <= bytes_ - bytes;
   };
-  auto inTheWay = [&](std::uint64_t at) {
-    return [at, bytes](const Span& span) {
+  auto taken = taken_.begin();
+  for (std::uint64_t at = 0; fits(at);) {
+    auto isInTheWay = [at, bytes](const Span& span) {
       return at < span.end && span.begin < at + bytes;
     };
-  };
-  for (std::uint64_t at = 0; fits(at);) {
+    while (taken != taken_.end() && taken->end <= at) ++taken;
     std::uint64_t beyond = 0;
-    auto taken = std::find_if(taken_.begin(), taken_.end(), inTheWay(at));
-    if (taken != taken_.end()) beyond = taken->end;
-    auto avoided = std::find_if(avoided_.begin(), avoided_.end(), inTheWay(at));
+    if (taken != taken_.end() && isInTheWay(*taken)) beyond = taken->end;
+    auto avoided = std::find_if(avoided_.begin(), avoided_.end(), isInTheWay);
     if (avoided != avoided_.end()) beyond = std::max(beyond, avoided->end);
     if (beyond == 0) {
       *room = {at, at + bytes};
@@ -55,7 +58,10 @@ std::unique_ptr<CardPlaces::Place> CardPlaces::take(std::uint64_t bytes,
     if (!findRoom(bytes, alignment, &room)) return nullptr;
   }
   room.use = use;
-  auto span = taken_.insert(taken_.end(), room);
+  auto span = taken_.insert(
+      std::find_if(taken_.begin(), taken_.end(),
+                   [&](const Span& each) { return each.begin > room.begin; }),
+      room);
   if (use == Use::kBuffer) bufferBytes_ += bytes;
   return std::make_unique<Place>(shared_from_this(), span);
 }
@@ -81,8 +87,9 @@ void CardPlaces::avoid(std::uint64_t offset, std::uint64_t bytes) {
   auto covers = [&](const Span& other) {
     return other.begin <= span.begin && span.end <= other.end;
   };
-  if (std::none_of(avoided_.begin(), avoided_.end(), covers))
-    avoided_.push_back(span);
+  if (std::any_of(avoided_.begin(), avoided_.end(), covers)) return;
+  if (avoided_.size() >= kAvoidedMost) avoided_.clear();
+  avoided_.push_back(span);
 }
 
 void CardPlaces::giveBack(std::list<Span>::iterator span) {

@@ -74,7 +74,7 @@ class CardPlaces : public std::enable_shared_from_this<CardPlaces> {
   const std::uint64_t bufferBytesMost_;
   mutable std::mutex mutex_;  // guards all below
   std::uint64_t bufferBytes_ = 0;
-  std::list<Span> taken_;
+  std::list<Span> taken_;  // in order
   std::vector<Span> avoided_;
 };
 

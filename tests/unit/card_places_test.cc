@@ -3,6 +3,9 @@
 #include <lanecall/card_places.h>
 
 #include <memory>
+#include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace lanecall {
@@ -82,6 +85,34 @@ TEST_F(CardPlacesTest, AvoidsWhatTheDeviceCallsBusy) {
 TEST_F(CardPlacesTest, TriesBusyPlacesAgainWhenNothingElseIsFree) {
   places->avoid(0, 8 * kPage);
   EXPECT_EQ(places->take(kPage, kPage)->offset(), 0u);
+}
+
+TEST_F(CardPlacesTest, PiecesNeverOverlap) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  constexpr std::uint64_t kPages = 400;
+  auto all = std::make_shared<CardPlaces>(kPages * kPage, kPages * kPage);
+  std::vector<std::unique_ptr<CardPlaces::Place>> taken;
+  for (int i = 0; i < 5000; ++i) {
+    if (random() % 8 == 0) all->avoid(random() % (kPages * kPage), 3 * kPage);
+    if (random() % 2 == 0 && !taken.empty()) {
+      std::swap(taken[random() % taken.size()], taken.back());
+      taken.pop_back();
+      continue;
+    }
+    const std::uint64_t alignment = kPage << random() % 3;
+    auto place = all->take(1 + random() % (10 * kPage), alignment);
+    if (!place) continue;
+    ASSERT_EQ(place->offset() % alignment, 0u);
+    ASSERT_LE(place->offset() + place->bytes(), kPages * kPage);
+    for (const auto& other : taken)
+      ASSERT_TRUE(place->offset() + place->bytes() <= other->offset() ||
+                  other->offset() + other->bytes() <= place->offset());
+    taken.push_back(std::move(place));
+  }
+  taken.clear();
+  EXPECT_NE(all->take(kPages * kPage, kPage), nullptr);
 }
 
 TEST_F(CardPlacesTest, TakesNonsenseAboutBusyPlaces) {
