@@ -86,6 +86,7 @@ VirtineHandler::~VirtineHandler() {
   for (const VirtineAttachmentPtr& attachment : store_->release(this))
     endCleaning(*attachment);
   tickets_->cancelAll();
+  if (device_) device_->dropUnsent();
 }
 
 void VirtineHandler::info(virtine::Info& result) {
@@ -160,8 +161,7 @@ void VirtineHandler::registerSnapshot(virtine::Snapshot& result,
     throwBadMemory("a snapshot comes as bytes, or as a region");
   logCall([&] {
     return "registerSnapshot(" + std::to_string(result.bytes) + " bytes" +
-           (is_region(image) ? " by reference" : "") +
-           (keep ? ", kept)" : ")");
+           (is_region(image) ? " by reference" : "") + (keep ? ", kept)" : ")");
   });
 }
 

@@ -115,6 +115,10 @@ class CardDevice {
   // Whether everything fails from now on: the session has ended. A channel of
   // another session has another CardDevice.
   virtual bool isLost() const = 0;
+  // Whoever submitted is gone: what was not sent to the device yet is done,
+  // with kRevoked, and calls back before this returns. What is under way ends
+  // as it does.
+  virtual void dropUnsent() = 0;
 
   // For logs: "card:DEVICE:CHANNEL".
   virtual std::string name() const = 0;

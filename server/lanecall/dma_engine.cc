@@ -17,6 +17,15 @@ namespace {
 // Whatever a device offers: a bound on what it makes us remember.
 constexpr std::uint32_t kUnderWayMost = 4096;
 
+// A channel has this share of them, if there are enough: what is under way is
+// done together, so that others would wait until all of it is.
+constexpr std::size_t kShare = 8;
+constexpr std::size_t kEnough = 64;
+
+std::size_t shareOf(std::size_t operations) {
+  return operations < kEnough ? operations : operations / kShare;
+}
+
 constexpr std::size_t kPacketBytes =
     LANECALL_CARD_PACKET_MAX - sizeof(lanecall_card_frame);
 
@@ -54,6 +63,7 @@ class ChannelDevice final : public CardDevice {
                                     "allocate it from this device");
     engine_->submit(lane_, std::move(batch), std::move(done));
   }
+  void dropUnsent() override { engine_->dropUnsent(lane_); }
   bool isLost() const override { return engine_->isEnded(); }
   std::string name() const override { return name_; }
 
@@ -69,6 +79,7 @@ class ChannelDevice final : public CardDevice {
 DmaEngine::DmaEngine(int socket, std::uint32_t operationsMost,
                      CardBuffers buffers, std::function<void()> awaitRoom)
     : socket_(socket),
+      laneMost_(shareOf(std::min(operationsMost, kUnderWayMost))),
       buffers_(std::move(buffers)),
       awaitRoom_(std::move(awaitRoom)),
       slots_(std::min(operationsMost, kUnderWayMost)) {
@@ -96,6 +107,13 @@ void DmaEngine::submit(const std::shared_ptr<DmaQueue::Lane>& lane,
   tell(std::move(lock));
 }
 
+void DmaEngine::dropUnsent(const std::shared_ptr<DmaQueue::Lane>& lane) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (const DmaPart& part : queue_.takeAll(lane))
+    note(part, DmaError::kRevoked, part.moved);
+  tell(std::move(lock));
+}
+
 void DmaEngine::pump() {
   while (!awaitsRoom_ && !isEnded() && fillPacket())
     if (!sendPacket()) return;
@@ -106,8 +124,9 @@ bool DmaEngine::fillPacket() {
   operations_.clear();
   extents_.clear();
   std::size_t left = kPacketBytes;
-  while (!queue_.empty() && !unused_.empty() &&
-         left >= sizeof(lanecall_dma_operation) + sizeof(lanecall_dma_extent)) {
+  while (!unused_.empty() &&
+         left >= sizeof(lanecall_dma_operation) + sizeof(lanecall_dma_extent) &&
+         queue_.passOver(laneMost_)) {
     const std::size_t room =
         (left - sizeof(lanecall_dma_operation)) / sizeof(lanecall_dma_extent);
     // Only what would fill a packet of its own is sent in parts.
@@ -129,6 +148,7 @@ void DmaEngine::addToPacket(std::size_t extents) {
   slot.extents = extents;
   slot.bytes = 0;
   std::tie(slot.lane, slot.part) = queue_.take();
+  ++slot.lane->underWay;
   const lanecall_dma_extent* const begin = slot.part.begin();
   for (std::size_t i = 0; i < extents; ++i)
     slot.bytes += le64toh(begin[i].bytes);
@@ -209,7 +229,7 @@ const char* DmaEngine::finish(const lanecall_dma_done& done) {
   if (!error && bytes < slot->bytes)
     return "DONE of fewer bytes than it was to move, and no error";
   DmaPart part = std::move(slot->part);
-  const auto lane = std::move(slot->lane);
+  const auto lane = slot->lane;
   const std::size_t extents = slot->extents;
   free(*slot);
   part.moved += bytes;
@@ -234,6 +254,7 @@ void DmaEngine::free(Slot& slot) {
   slot.isUsed = false;
   ++slot.generation;
   slot.part = {};
+  if (slot.lane) --slot.lane->underWay;
   slot.lane = {};
   unused_.push_back(static_cast<std::uint32_t>(&slot - slots_.data()));
 }

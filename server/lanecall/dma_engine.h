@@ -51,6 +51,7 @@ class DmaEngine : public std::enable_shared_from_this<DmaEngine> {
   bool isEnded() const { return ended_.load(std::memory_order_acquire); }
   void submit(const std::shared_ptr<DmaQueue::Lane>& lane, DmaBatch batch,
               DmaCallback done);
+  void dropUnsent(const std::shared_ptr<DmaQueue::Lane>& lane);
 
   // ---- The session's thread
 
@@ -93,6 +94,7 @@ class DmaEngine : public std::enable_shared_from_this<DmaEngine> {
   void tell(std::unique_lock<std::mutex> lock);
 
   const int socket_;
+  const std::size_t laneMost_;  // slots of one lane
   const CardBuffers buffers_;
   const std::function<void()> awaitRoom_;
   std::atomic<bool> ended_{false};

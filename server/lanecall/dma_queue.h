@@ -46,9 +46,15 @@ struct DmaPart {
 class DmaQueue {
  public:
   // A channel's.
-  using Lane = std::deque<DmaPart>;
+  struct Lane {
+    std::deque<DmaPart> parts;
+    std::size_t underWay = 0;  // its user's count of what it has taken
+  };
 
   bool empty() const { return turns_.empty(); }
+  // Passes over channels that have so many under way, or more, until one has
+  // its turn that has not. False: all have.
+  bool passOver(std::size_t underWay);
 
   // All operations of a batch.
   void push(const std::shared_ptr<Lane>& lane,
@@ -57,9 +63,11 @@ class DmaQueue {
   void pushRest(const std::shared_ptr<Lane>& lane, DmaPart part);
 
   // Whose turn it is; not when empty.
-  const DmaPart& next() const { return turns_.front()->front(); }
+  const DmaPart& next() const { return turns_.front()->parts.front(); }
   // Takes it, with the lane it comes from.
   std::pair<std::shared_ptr<Lane>, DmaPart> take();
+  // All that waits in a lane.
+  std::deque<DmaPart> takeAll(const std::shared_ptr<Lane>& lane);
 
  private:
   std::deque<std::shared_ptr<Lane>> turns_;  // that are not empty, each once

@@ -46,6 +46,8 @@ class FakeCardDevice : public CardDevice {
   CardSpace space() const override;
   bool owns(const CardBuffer& buffer) const override;
   void submit(DmaBatch batch, DmaCallback done) override;
+  // It takes all that there is at once.
+  void dropUnsent() override {}
   bool isLost() const override;
   std::string name() const override { return "card:fake:0"; }
 

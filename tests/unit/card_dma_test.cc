@@ -274,15 +274,56 @@ TEST_F(CardDmaTest, ChannelsTakeTurns) {
 
 TEST_F(CardDmaTest, ABatchThatIsTooLargeForAPacketIsSplit) {
   connect();
-  // 1024 times 32 + 2 * 24 bytes.
-  Outcome outcome(1024);
-  device->submit(fills(1024, 2), outcome.callback());
+  // 128 times 32 + 30 * 24 bytes.
+  Outcome outcome(128);
+  device->submit(fills(128, 30), outcome.callback());
   const DmaPacket first = receive(), second = receive();
-  EXPECT_EQ(first.operations.size() + second.operations.size(), 1024u);
+  EXPECT_EQ(first.operations.size() + second.operations.size(), 128u);
   answer(second);
   answer(first);
   outcome.wait();
-  EXPECT_TRUE(outcome.eachOnce(1024));
+  EXPECT_TRUE(outcome.eachOnce(128));
+}
+
+// What is under way ends together: with all of it one channel's, the others
+// would wait until then.
+TEST_F(CardDmaTest, AChannelHasAShareOfWhatIsUnderWay) {
+  connect();
+  Device second = open();
+  Outcome outcome(200), other(1);
+  device->submit(fills(200), outcome.callback());
+  const DmaPacket first = receive();
+  EXPECT_EQ(first.operations.size(), 1024u / 8);
+  second->submit(fills(1), other.callback());
+  answer(receive());
+  other.wait();
+  EXPECT_FALSE(outcome.isDone());
+  answer(first);
+  answer(receive());
+  outcome.wait();
+  EXPECT_TRUE(outcome.eachOnce(200));
+}
+
+TEST_F(CardDmaTest, WhatWasNotSentCanBeDropped) {
+  connect(4);
+  Device second = open();
+  Outcome outcome(10), other(1);
+  device->submit(fills(10), outcome.callback());
+  second->submit(fills(1), other.callback());
+  device->dropUnsent();
+  EXPECT_EQ(outcome.calls(), 1);
+  answer(receive());
+  answer(receive());  // the other's
+  other.wait();
+  const std::vector<DmaResult>& results = outcome.wait();
+  EXPECT_TRUE(outcome.eachOnce(10));
+  EXPECT_EQ(std::count_if(results.begin(), results.end(),
+                          [](const DmaResult& result) {
+                            return result.error == DmaError::kRevoked;
+                          }),
+            6);
+  device->dropUnsent();
+  EXPECT_EQ(outcome.calls(), 2);
 }
 
 // The second part is sent when the first is done: order is kept.
