@@ -93,6 +93,23 @@ void VirtineStore::erase(std::int64_t snapshot) {
 
 // ---- Snapshots
 
+// Of what is kept nobody may know the id any more: half of all stays for
+// others.
+void VirtineStore::checkKept(std::int64_t bytes) const {
+  std::int64_t kept = 1;
+  for (const auto& [id, snapshot] : snapshots_) {
+    if (snapshot.owner != kKept) continue;
+    ++kept;
+    bytes += snapshot.image->size();
+  }
+  if (kept > (limits_.snapshots + 1) / 2)
+    throwQuotaExceeded("number of snapshots that are kept",
+                       (limits_.snapshots + 1) / 2);
+  if (bytes > (limits_.snapshotBytes + 1) / 2)
+    throwQuotaExceeded("bytes of all snapshots that are kept",
+                       (limits_.snapshotBytes + 1) / 2);
+}
+
 virtine::Snapshot VirtineStore::add(Owner owner, std::string bytes) {
   checkImageSize(static_cast<std::int64_t>(bytes.size()));
   auto image = std::make_shared<const VirtineImage>(std::move(bytes));
@@ -101,6 +118,7 @@ virtine::Snapshot VirtineStore::add(Owner owner, std::string bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (static_cast<std::int64_t>(snapshots_.size()) >= limits_.snapshots)
     throwQuotaExceeded("number of snapshots", limits_.snapshots);
+  if (owner == kKept) checkKept(image->size());
   retain(image);
   virtine::Snapshot snapshot;
   snapshot.id = freshId(snapshots_);
@@ -115,6 +133,26 @@ void VirtineStore::drop(std::int64_t id) {
   const Snapshot& snapshot = findSnapshot(id);
   if (snapshot.attachments > 0) throwSnapshotInUse(id, snapshot.attachments);
   erase(id);
+}
+
+// ---- Tickets
+
+void VirtineStore::charge(std::int64_t tickets, std::int64_t extents) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (tickets > limits_.allTickets - counters_.tickets)
+    throwQuotaExceeded("requests of all connections, submitted and not reaped",
+                       limits_.allTickets);
+  if (extents > limits_.allExtents - extents_)
+    throwQuotaExceeded("extents of all connections, submitted and not reaped",
+                       limits_.allExtents);
+  counters_.tickets += tickets;
+  extents_ += extents;
+}
+
+void VirtineStore::discharge(std::int64_t tickets, std::int64_t extents) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  counters_.tickets -= tickets;
+  extents_ -= extents;
 }
 
 // ---- Attachments

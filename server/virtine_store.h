@@ -40,6 +40,10 @@ struct VirtineLimits {
   // they list.
   std::int64_t tickets = 65536;
   std::int64_t extents = 1 << 20;
+  // Of all connections together, those included that have ended while the
+  // device still works for them.
+  std::int64_t allTickets = 4 * 65536;
+  std::int64_t allExtents = 4 << 20;
   std::int64_t answerBytes = 64 << 20;  // memory in one answer
 };
 
@@ -87,6 +91,10 @@ class VirtineStore : public std::enable_shared_from_this<VirtineStore> {
   VirtineAttachmentPtr detach(std::int64_t attachment);
   VirtineAttachmentPtr find(std::int64_t attachment) const;
 
+  // Tickets and the extents that they list, as long as they are there.
+  void charge(std::int64_t tickets, std::int64_t extents);
+  void discharge(std::int64_t tickets, std::int64_t extents);
+
   const VirtineLimits& limits() const { return limits_; }
   VirtineCounters& counters() { return counters_; }
   virtine::Stats stats() const;
@@ -122,6 +130,7 @@ class VirtineStore : public std::enable_shared_from_this<VirtineStore> {
   void retain(const VirtineImagePtr& image);
   Snapshot& findSnapshot(std::int64_t id);
   void erase(std::int64_t snapshot);
+  void checkKept(std::int64_t bytes) const;
   void unlink(const Attached& attached);
 
   const VirtineLimits limits_;
@@ -133,6 +142,7 @@ class VirtineStore : public std::enable_shared_from_this<VirtineStore> {
   Images images_;
   std::int64_t imageBytes_ = 0;     // of images_
   std::int64_t reservedBytes_ = 0;  // of reserve()
+  std::int64_t extents_ = 0;        // of tickets
 };
 
 }  // namespace lanecall

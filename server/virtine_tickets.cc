@@ -36,32 +36,34 @@ Completion completionOf(Ticket ticket, CleanOutcome outcome) {
 }  // namespace
 
 VirtineTickets::~VirtineTickets() {
-  store_->counters().tickets -= static_cast<std::int64_t>(entries_.size());
+  store_->discharge(static_cast<std::int64_t>(entries_.size()), extents_);
 }
 
 // With mutex_ held.
-void VirtineTickets::checkQuota(const std::vector<CleanJob>& jobs) const {
+// They are counted from then on.
+void VirtineTickets::charge(const std::vector<CleanJob>& jobs) {
   const VirtineLimits& limits = store_->limits();
   const auto tickets = static_cast<std::int64_t>(jobs.size());
   const auto outstanding = static_cast<std::int64_t>(entries_.size());
   if (tickets > limits.tickets - outstanding)
     throwQuotaExceeded("requests submitted and not reaped", limits.tickets);
-  std::int64_t extents = extents_;
+  std::int64_t extents = 0;
   for (const CleanJob& job : jobs) extents += extentsOf(job);
-  if (extents > limits.extents)
+  if (extents > limits.extents - extents_)
     throwQuotaExceeded("extents submitted and not reaped", limits.extents);
+  store_->charge(tickets, extents);
+  extents_ += extents;
 }
 
 VirtineTickets::Opened VirtineTickets::open(std::vector<CleanJob> jobs) {
   Opened opened;
   opened.tickets.reserve(jobs.size());
   std::lock_guard<std::mutex> lock(mutex_);
-  checkQuota(jobs);
+  charge(jobs);
   for (CleanJob& job : jobs) {
     Entry& entry = entries_[++last_];
     opened.tickets.push_back(last_);
     entry.extents = extentsOf(job);
-    extents_ += entry.extents;
     if (job.isByReference()) {
       entry.task = std::make_shared<CleanTask>(std::move(job), last_,
                                                shared_from_this());
@@ -71,9 +73,8 @@ VirtineTickets::Opened VirtineTickets::open(std::vector<CleanJob> jobs) {
       done_.push_back(last_);
     }
   }
-  const auto count = static_cast<std::int64_t>(opened.tickets.size());
-  store_->counters().tickets += count;
-  store_->counters().submitted += count;
+  store_->counters().submitted +=
+      static_cast<std::int64_t>(opened.tickets.size());
   return opened;
 }
 
@@ -104,6 +105,7 @@ void VirtineTickets::completed(std::span<CleanDone> done) {
 VirtineTickets::Reaped VirtineTickets::take(std::int64_t atMost) {
   Reaped reaped;
   std::int64_t room = store_->limits().answerBytes;
+  const std::int64_t extentsBefore = extents_;
   while (!done_.empty() && static_cast<std::int64_t>(reaped.size()) < atMost) {
     auto found = entries_.find(done_.front());
     const std::int64_t bytes = found->second.job.bytes + kCompletionBytes;
@@ -114,6 +116,8 @@ VirtineTickets::Reaped VirtineTickets::take(std::int64_t atMost) {
     entries_.erase(found);
     done_.pop_front();
   }
+  store_->discharge(static_cast<std::int64_t>(reaped.size()),
+                    extentsBefore - extents_);
   return reaped;
 }
 
@@ -143,7 +147,6 @@ std::vector<Completion> VirtineTickets::reap(
     changed_.wait_for(lock, timeout, [&] { return isEnough(atLeast); });
     reaped = take(atMost);
   }
-  store_->counters().tickets -= static_cast<std::int64_t>(reaped.size());
   std::vector<Completion> completions;
   completions.reserve(reaped.size());
   for (auto& [ticket, entry] : reaped)

@@ -68,7 +68,7 @@ class VirtineTickets : public CleanSink,
   };
   using Reaped = std::vector<std::pair<virtine::Ticket, Entry>>;
 
-  void checkQuota(const std::vector<CleanJob>& jobs) const;
+  void charge(const std::vector<CleanJob>& jobs);
   bool isEnough(std::int64_t atLeast) const;
   Reaped take(std::int64_t atMost);
   CleanOutcome outcomeOf(Entry& entry);

@@ -309,7 +309,50 @@ TEST_F(VirtineTest, RegionsNeedACardPort) {
   EXPECT_EQ(info.maxExtents, 20);
 }
 
+TEST_F(VirtineTest, WhatIsKeptLeavesRoomForOthers) {
+  virtine::Snapshot kept;
+  for (const char* text : {"1", "2"})
+    handler.registerSnapshot(kept, bytesOf(text), true);
+  EXPECT_THROW(handler.registerSnapshot(kept, bytesOf("3"), true),
+               QuotaExceeded);
+  EXPECT_NO_THROW(registered(bytesOf("3")));
+  handler.dropSnapshot(kept.id);
+  EXPECT_THROW(
+      handler.registerSnapshot(kept, bytesOf(std::string(50, 'x')), true),
+      QuotaExceeded);
+  handler.registerSnapshot(kept, bytesOf(std::string(49, 'x')), true);
+}
+
 // ---- Tickets
+
+TEST_F(VirtineTest, AllConnectionsTogetherHaveSoManyTickets) {
+  limits.attachments = 20;
+  limits.allTickets = 6;
+  limits.allExtents = 8;
+  const auto shared = std::make_shared<VirtineStore>(limits);
+  VirtineHandler one(shared), other(shared);
+  virtine::Snapshot snapshot;
+  one.registerSnapshot(snapshot, bytesOf("abc"), true);
+  const auto submit = [&](VirtineHandler& by, int times) {
+    const auto attachment = by.attach(sizeOf(3), snapshot.id);
+    std::vector<CleanRequest> requests(times, request(attachment, "abc"));
+    std::vector<Ticket> tickets;
+    by.submit(tickets, requests);
+  };
+  submit(one, 5);
+  EXPECT_THROW(submit(other, 2), QuotaExceeded);
+  EXPECT_NO_THROW(submit(other, 1));
+  std::vector<Completion> completions;
+  one.reap(completions, 5, 5, 60'000);
+  EXPECT_EQ(completions.size(), 5U);
+  EXPECT_NO_THROW(submit(other, 4));
+  {
+    VirtineHandler third(shared);
+    EXPECT_NO_THROW(submit(third, 1));
+    EXPECT_THROW(submit(third, 1), QuotaExceeded);
+  }
+  EXPECT_NO_THROW(submit(one, 1)) << "the third one's ended with it";
+}
 
 TEST_F(VirtineTest, EachTicketCompletesOnceInOrder) {
   auto attachment = attached("abcde", 8);
