@@ -278,8 +278,11 @@ VirtinePoolCore::ShellPtr VirtinePoolCore::afterReset(Lock& lock,
   } catch (...) {
     --counters_.acquired;
     --counters_.out;
-    --shells_;
-    ++counters_.destroyed;
+    if (shell->attachment) {
+      Word word(*this, lock);
+      detach(lock, *shell);
+    }
+    destroy(lock, std::move(shell));
     throw;
   }
 }
@@ -507,8 +510,16 @@ void VirtinePoolCore::fail(ShellPtr shell) {
   failed_.push_back(std::move(shell));
 }
 
-// What is at the service may be written to until it was taken back, or else
-// until the connection has ended.
+template <typename Shells>
+void VirtinePoolCore::moveLent(Shells& from, std::vector<ShellPtr>& to) {
+  for (ShellPtr& shell : from)
+    if (shell->attachment && shell->attachment->region.isLent())
+      to.push_back(std::move(shell));
+  std::erase(from, nullptr);
+}
+
+// What is lent may be written to until it was taken back, whatever the service
+// has said of it: also what seems to be clean.
 void VirtinePoolCore::lose(Lock& lock, const std::string& why) {
   if (!connected_) return;
   connected_ = false;
@@ -517,6 +528,9 @@ void VirtinePoolCore::lose(Lock& lock, const std::string& why) {
   std::erase(there, nullptr);  // those have tickets already
   for (auto& [ticket, cleaning] : std::exchange(cleaning_, {}))
     there.push_back(std::move(cleaning.shell));
+  moveLent(ready_, there);
+  moveLent(dirty_, there);
+  moveLent(failed_, there);
   late_ = 0;
   accepting_ = there.size();
   {

@@ -98,6 +98,8 @@ class VirtinePoolCore {
   void detach(Lock& lock, PooledShell& shell);
   void fail(ShellPtr shell);
   void lose(Lock& lock, const std::string& why);
+  template <typename Shells>
+  static void moveLent(Shells& from, std::vector<ShellPtr>& to);
 
   void sayFailed(Lock& lock, const std::string& why);
   void say(Lock& lock, const std::string& line);
