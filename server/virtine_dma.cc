@@ -229,6 +229,7 @@ bool cancelCleaning(CleanTask& task) { return targetOf(task).cancel(task); }
 
 std::string fetch(CardDevice& device, const RegionReference& region) {
   std::string bytes;
+  bytes.reserve(region.bytes);  // and no more, which is what was reserved
   auto buffer = device.allocate(std::min(region.bytes, kFetchBytes));
   while (bytes.size() < region.bytes) {
     const std::uint64_t now =

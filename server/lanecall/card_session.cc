@@ -152,7 +152,7 @@ void CardSession::ready(std::uint32_t events) {
 void CardSession::takeFrames() {
   bool isDone = false;  // any DMA
   for (int i = 0; i < kFramesInOneTurn && lost_.empty(); ++i) {
-    Frame frame;
+    Frame frame{};
     Descriptors descriptors;
     Got got = receive(&frame, &descriptors);
     if (got == Got::kNothing) break;

@@ -84,6 +84,17 @@ class ClosingProtocol : public Base {
     });
   }
 
+  // Compact, they may have no end.
+  std::uint32_t readI16_virt(std::int16_t& number) override {
+    return closing([&] { return this->readI16(number); });
+  }
+  std::uint32_t readI32_virt(std::int32_t& number) override {
+    return closing([&] { return this->readI32(number); });
+  }
+  std::uint32_t readI64_virt(std::int64_t& number) override {
+    return closing([&] { return this->readI64(number); });
+  }
+
   std::uint32_t readString_virt(std::string& text) override {
     return closing([&] { return this->readString(text); });
   }
