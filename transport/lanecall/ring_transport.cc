@@ -39,7 +39,10 @@ RingTransport::RingTransport(std::unique_ptr<RingIo> io,
   if (io_->isOpen() && io_->status() == 0) attach();
 }
 
-RingTransport::~RingTransport() { io_->close(); }
+RingTransport::~RingTransport() {
+  countConsumed();
+  io_->close();
+}
 
 // ---- Opening and closing ---------------------------------------------------
 
@@ -90,6 +93,7 @@ void RingTransport::open() {
 }
 
 void RingTransport::close() {
+  countConsumed();
   io_->close();
   detach();
 }
@@ -192,6 +196,11 @@ void RingTransport::failInside(const char* what) {
 void RingTransport::tell(Tally& tally) {
   tally.add(&lanecall_user_counters::doorbells);
   io_->notify();
+}
+
+// The last answer's, which are not given back.
+void RingTransport::countConsumed() {
+  if (in_) reads_.add(&lanecall_user_counters::bytes, consumed());
 }
 
 // Gives consumed bytes back.

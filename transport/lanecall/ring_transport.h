@@ -179,6 +179,7 @@ class RingTransport
   }
   void tell(Tally& tally);
   void release();
+  void countConsumed();
   bool fill();
   bool see(std::uint64_t most);
   std::uint64_t allowance() const;
