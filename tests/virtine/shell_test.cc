@@ -96,6 +96,9 @@ TEST_P(AnyShell, BeginsWithItsImageAndZeroesAbove) {
   for (std::size_t bytes : {kSmall, 16 * kMiB}) {
     auto shell = makeShell(fibonacci(), bytes, bytes / 2 + 1);
     ASSERT_EQ(shell->memory().size(), bytes);
+    // Huge pages, where that is worth it.
+    const auto at = reinterpret_cast<std::uintptr_t>(shell->memory().data());
+    ASSERT_EQ(at % (bytes < 1 << 20 ? 4096 : 2 << 20), 0U);
     ASSERT_EQ(shell->image().size(), bytes / 2 + 1);
     EXPECT_TRUE(is_clean(*shell));
     EXPECT_TRUE(shell->dirty().empty());

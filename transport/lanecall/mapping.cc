@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cstdint>
 
 namespace lanecall {
 
@@ -41,6 +42,22 @@ int Mapping::mapMemory(std::size_t bytes) {
   if (at == MAP_FAILED) return -errno;
   at_ = at;
   bytes_ = bytes;
+  return 0;
+}
+
+int Mapping::mapHuge(std::size_t bytes) {
+  constexpr std::size_t kHuge = 2 << 20;
+  if (bytes > SIZE_MAX - 2 * kHuge) return -ENOMEM;
+  bytes = (bytes + kHuge - 1) & ~(kHuge - 1);
+  // Room for a beginning at a border; what is not needed goes back.
+  if (int error = mapMemory(bytes + kHuge)) return error;
+  const auto begin = reinterpret_cast<std::uintptr_t>(at_);
+  const std::size_t before = -begin & (kHuge - 1);
+  if (before > 0) ::munmap(at_, before);
+  at_ = data() + before;
+  ::munmap(data() + bytes, kHuge - before);
+  bytes_ = bytes;
+  ::madvise(at_, bytes_, MADV_HUGEPAGE);  // a wish
   return 0;
 }
 

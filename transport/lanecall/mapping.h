@@ -37,6 +37,10 @@ class Mapping {
 
   // Fresh memory of this process alone, all zero.
   int mapMemory(std::size_t bytes);
+  // The same in whole huge pages, as far as the kernel has them to give: few
+  // pieces for a device, wherever that is told of them. More is mapped than was
+  // asked for, up to a huge page's size.
+  int mapHuge(std::size_t bytes);
 
   void reset();
 

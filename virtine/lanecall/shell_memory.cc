@@ -27,12 +27,18 @@ void check(const VirtineImage& image, std::size_t bytes) {
                                 std::to_string(image.bytes.size()));
 }
 
+// From here on it is worth a huge page of its own: lent to a device, scattered
+// pages are told, mapped and copied one by one, and that takes longer than
+// their bytes.
+constexpr std::size_t kHugeFrom = 1 << 20;
+
 }  // namespace
 
 Mapping shellMemory(const VirtineImage& image, std::size_t bytes) {
   check(image, bytes);
   Mapping memory;
-  if (int error = memory.mapMemory(bytes))
+  if (int error =
+          bytes < kHugeFrom ? memory.mapMemory(bytes) : memory.mapHuge(bytes))
     throw std::system_error(-error, std::generic_category(),
                             "no memory for a shell of " +
                                 std::to_string(bytes) +
