@@ -169,8 +169,17 @@ void addEduCommands(CLI::App& app, CommandLine& line) {
                          "Lend random numbers to the device, have the server "
                          "multiply them by DMA, "
                          "compare every one");
-  scaleRegion->add_option("FACTOR", line.number)->required();
-  scaleRegion->add_option("--size", line.size, "How many bytes")->required();
+  // The server's own bounds are the same; a gigabyte need not be lent for that.
+  scaleRegion->add_option("FACTOR", line.number, "2 to 4")
+      ->required()
+      ->check(CLI::Range(2, 4));
+  scaleRegion
+      ->add_option("--size", line.size,
+                   "How many bytes, such as 4096, 64KiB or 4MiB; numbers take "
+                   "4 each")
+      ->required()
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(4U, 1U << 30));
   scaleRegion->add_option("--seed", line.seed, "Of the random numbers");
   scaleRegion->callback([&] {
     line.command = [&](Session& s) {

@@ -133,6 +133,7 @@ class Demo {
           return openVirtineService(session_.path(), options_.connection);
         },
         options);
+    byReference_ = pool.counters().byReference;
     while (row.runs < runs) {
       auto shell = acquireFrom(pool);
       runIn(*shell, row);
@@ -143,7 +144,8 @@ class Demo {
     const auto counters = pool.counters();
     row.byService = counters.cleaned;
     row.byCopy = counters.cleanedHere;
-    byReference_ = counters.byReference;
+    copied_ += counters.cleanedHere;
+    isLost_ = isLost_ || !counters.connected;
   }
 
   // Waits until every shell is clean, and looks at all of them, so that the
@@ -194,6 +196,11 @@ class Demo {
   }
 
   int conclude() const {
+    if (isLost_)
+      std::printf(
+          "The service was lost meanwhile: %llu shells were cleaned by "
+          "memcpy.\n",
+          static_cast<unsigned long long>(copied_));
     std::printf("%s\n", !options_.clean ? "Nothing was cleaned, as asked for."
                         : byReference_
                             ? "The co-processor reached the memory by DMA."
@@ -205,13 +212,15 @@ class Demo {
         static_cast<unsigned long long>(runs_),
         static_cast<unsigned long long>(found_),
         static_cast<unsigned long long>(hunts_));
-    return unclean_ || found_ ? 1 : 0;
+    return unclean_ || found_ || isLost_ ? 1 : 0;
   }
 
   Session& session_;
   const VirtineDemoOptions& options_;
   const bool kvm_;
   bool byReference_ = false;
+  bool isLost_ = false;
+  std::uint64_t copied_ = 0;  // cleaned here, not by the service
   std::uint64_t runs_ = 0;
   std::uint64_t hunts_ = 0;
   std::uint64_t unclean_ = 0;

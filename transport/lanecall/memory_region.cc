@@ -14,8 +14,9 @@ namespace {
 const char* remedyFor(int error) {
   switch (error) {
     case EOPNOTSUPP:
-      return "the device takes none; give it a card port (card=), and a module "
-             "and QEMU that know regions, or send the bytes in messages";
+      return "only a device with a card port (card=, guest/run --card) takes "
+             "memory, and one whose module and QEMU know regions; connect to "
+             "such a one, or send the bytes in messages";
     case ENOMEM:
       return "it is over the user's limit of locked memory (raise ulimit -l), "
              "or the machine's memory";

@@ -16,10 +16,9 @@
 //   said so for as many bytes as were dirty, or by this process from the pool's
 //   own copy of the image. What the service says it wrote is believed: it can
 //   write to the memory in any case.
-// - A shell that is being cleaned is never handed out. One whose clean failed
-// or
-//   took too long is in quarantine: its memory stays lent until the device is
-//   done with it, is then taken back, and cleaned here. A shell whose memory
+// - A shell that is being cleaned is never handed out. One whose clean failed,
+//   or took too long, is in quarantine: its memory stays lent until the device
+//   is done with it, is then taken back, and cleaned here. A shell whose memory
 //   the device does not give back is destroyed.
 // - A service that is lost, or breaks its own rules, is not used again until
 //   reconnect(): the pool says so once, and acquire() cleans the shells that
