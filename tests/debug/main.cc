@@ -2,14 +2,11 @@
 // debug_tests: what only a debug kernel can test, or shows the outcome of. Runs
 // in its guest, as root, with the devices of run_driver_tests. See --help, and
 // gtest's own.
-#include <gtest/gtest.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <random>
-#include <string>
-#include <vector>
 
+#include "../run_tests.h"
 #include "settings.h"
 
 namespace lanecall::debug_tests {
@@ -36,15 +33,5 @@ int main(int argc, char** argv) {
   std::printf("seed %llu\n", static_cast<unsigned long long>(settings.seed));
   std::fflush(stdout);
 
-  std::vector<std::string> rest = app.remaining();
-  std::vector<char*> words = {argv[0]};
-  for (std::string& word : rest) words.push_back(word.data());
-  int count = static_cast<int>(words.size());
-  words.push_back(nullptr);
-  ::testing::InitGoogleTest(&count, words.data());
-  if (count > 1) {
-    std::fprintf(stderr, "%s: unknown option %s\n", argv[0], words[1]);
-    return 2;
-  }
-  return RUN_ALL_TESTS();
+  return lanecall::test::runTests(argv[0], app.remaining());
 }

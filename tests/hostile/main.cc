@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // hostile_tests: see --help, and gtest's own.
-#include <gtest/gtest.h>
-
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
 
+#include "../run_tests.h"
 #include "settings.h"
 
 namespace lanecall::test {
@@ -38,15 +37,5 @@ int main(int argc, char** argv) {
               static_cast<unsigned long long>(settings.seed));
   std::fflush(stdout);
 
-  std::vector<std::string> rest = app.remaining();
-  std::vector<char*> words = {argv[0]};
-  for (std::string& word : rest) words.push_back(word.data());
-  int count = static_cast<int>(words.size());
-  words.push_back(nullptr);
-  ::testing::InitGoogleTest(&count, words.data());
-  if (count > 1) {
-    std::fprintf(stderr, "%s: unknown option %s\n", argv[0], words[1]);
-    return 2;
-  }
-  return RUN_ALL_TESTS();
+  return lanecall::test::runTests(argv[0], app.remaining());
 }
