@@ -204,7 +204,8 @@ void addVirtineDemo(CLI::App& virtine, CommandLine& line) {
   auto* demo = virtine.add_subcommand(
       "demo",
       "Run functions in virtual machines that the server cleans between runs; "
-      "the status is 1 if one of them finds what another has left");
+      "the status is 1 if one of them finds what another has left, or if the "
+      "server is lost");
   VirtineDemoOptions& o = line.demo;
   demo->add_option("--runs", o.runs,
                    "Of the function that looks for secrets, in shells of up to "

@@ -36,7 +36,8 @@ struct VirtineDemoOptions {
   ClientOptions connection;
 };
 
-// Returns 0 if every function found a clean shell, 1 if one did not.
+// Returns 0 if every function found a clean shell, 1 if one did not or the
+// service was lost.
 int runVirtineDemo(Session& session, const VirtineDemoOptions& options);
 
 }  // namespace lanecall
