@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "channel.h"
 #include "latencies.h"
@@ -41,6 +42,10 @@ class Connection {
   // once for each call, or twice. What is no call of Edu's says itself what its
   // times are.
   virtual void run(const Span& span, int outstanding, Latencies& latencies) = 0;
+
+  // Of what cleans beside other work: while cleans were under way in run(), the
+  // share of the time in which that work went on.
+  virtual std::optional<double> overlap() const { return {}; }
 };
 
 // Connects; blocks for kTimeoutMs (transports.h) at most. number: the client's,

@@ -135,6 +135,7 @@ Json report(const Slice& slice, Outcome& outcome) {
     answer["cpu_us"] = outcome.programSeconds / calls * 1e6;
   if (outcome.busySeconds > 0)
     answer["busy_us"] = outcome.busySeconds / calls * 1e6;
+  if (outcome.overlap) answer["overlap"] = *outcome.overlap;
   for (const auto& [name, value] : outcome.counters) answer[name] = value;
   return answer;
 }

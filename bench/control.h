@@ -24,6 +24,7 @@
 // - cpu_us: of a processor's time for each clean or run, that of this program;
 //   busy_us: all that the machine's processors were not idle, the kernel's and
 //   others' included. Not there for calls, or where the kernel does not say.
+// - overlap: of a pool's runs only (Connection::overlap()).
 // - doorbells and so on: of the device during the slice, where the driver
 //   counts (counters.h); of all its channels, which are the slice's if nobody
 //   else uses it.

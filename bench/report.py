@@ -71,7 +71,7 @@ class Results:
         return [{**dataclasses.asdict(cell),
                  **{key: self.get(key, cell) for key in
                     ("p50_us", "p99_us", "calls_per_s", "mb_per_s", "cpu_us",
-                     "busy_us")},
+                     "busy_us", "overlap")},
                  "rounds": len(self._answers[cell][self.best(cell)])}
                 for cell in self._answers]
 
@@ -406,24 +406,6 @@ def clean_tables(results):
             for dirty in plan.DIRTY]
 
 
-def overlap(results, size):
-    """How much of a clean's time functions went on, in shells of so many bytes:
-    what a run through the pool takes longer than one that nobody cleans after,
-    against what a clean takes when nothing else goes on."""
-    def microseconds_a_run(channel, which, batch):
-        runs = results.get("calls_per_s", plan.Cell(
-            channel, f"virtine_{size}{which}", outstanding=batch))
-        return 1e6 / runs if runs else None
-
-    pool = microseconds_a_run("pcie-direct", "", plan.VIRTINE_BATCH)
-    alone = microseconds_a_run("guest-memcpy", plan.UNCLEANED, 1)
-    clean = results.get("p50_us", plan.Cell(
-        "pcie-direct", plan.clean_test(size), outstanding=plan.VIRTINE_BATCH))
-    if None in (pool, alone, clean):
-        return None
-    return 1 - max(0, pool - alone) / clean
-
-
 def share(value):
     return "-" if value is None else f"{100 * value:.0f} %"
 
@@ -440,8 +422,10 @@ def virtine_table(results, virtines):
                  plan.VIRTINE_BATCH), ("memcpy", "guest-memcpy", 1))
             for what, which in (("all", ""), ("dirty only", "_dirty"))]
     rows.append(("none is cleaned", runs("guest-memcpy", plan.UNCLEANED, 1)))
-    rows.append(("of a clean's time, functions ran",
-                 [share(overlap(results, size))
+    rows.append(("while any was being cleaned, functions ran",
+                 [share(results.get("overlap", plan.Cell(
+                     "pcie-direct", f"virtine_{size}",
+                     outstanding=plan.VIRTINE_BATCH)))
                   for size in plan.VIRTINE_SIZES]))
     return table("Functions run a second, by memory and what is cleaned; "
                  f"virtines are {virtines}",

@@ -174,6 +174,7 @@ Outcome runSlice(const Channel& channel, const Slice& slice) {
     if (client.failure) std::rethrow_exception(client.failure);
     outcome.seconds =
         std::max(outcome.seconds, secondsBetween(startedNs, client.endedNs));
+    outcome.overlap = client.connection->overlap();
     auto ns = std::move(client.latencies).take();
     outcome.ns.insert(outcome.ns.end(), ns.begin(), ns.end());
   }

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "channel.h"
@@ -35,6 +36,7 @@ struct Outcome {
   // not idle; 0 where the kernel does not say, or it is not asked.
   double programSeconds = 0;
   double busySeconds = 0;
+  std::optional<double> overlap;  // Connection::overlap(), of one client
 };
 
 // Blocks for the slice. Throws what a client of it threw; then no number of it

@@ -6,7 +6,9 @@
 #include <lanecall/virtine_pool.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -53,6 +55,7 @@ class Runs : public Connection {
   }
 
   void run(const Span& span, int, Latencies& latencies) override {
+    begin();
     std::int64_t before = nowNs();
     while (latencies.room() > 0) {
       runInClean([](Shell&) {});
@@ -68,6 +71,8 @@ class Runs : public Connection {
 
   // look: at the shell, before the function runs.
   virtual void runInClean(Look look) = 0;
+  // Of run().
+  virtual void begin() {}
 };
 
 // What a run takes by itself.
@@ -112,6 +117,34 @@ class MemcpyRuns : public Runs {
   const std::unique_ptr<Shell> shell_;
 };
 
+// How much of the time in which a pool's shells were being cleaned functions ran
+// in. Looked at when one has been released: a pool hears of cleans that are done
+// only when it needs a shell, so that all of the turn counts, or nothing of it.
+class Overlap {
+ public:
+  // A function ran for so long since the last time.
+  void add(std::int64_t runNs, const VirtinePoolCounters& counters) {
+    const std::int64_t now = nowNs();
+    if (wasCleaning_) {
+      cleaningNs_ += now - beforeNs_;
+      runNs_ += runNs;
+    }
+    wasCleaning_ = counters.cleaning > 0;
+    beforeNs_ = now;
+  }
+
+  std::optional<double> share() const {
+    if (cleaningNs_ == 0) return {};
+    return static_cast<double>(runNs_) / static_cast<double>(cleaningNs_);
+  }
+
+ private:
+  bool wasCleaning_ = false;
+  std::int64_t beforeNs_ = 0;
+  std::int64_t cleaningNs_ = 0;
+  std::int64_t runNs_ = 0;
+};
+
 class PoolRuns : public Runs {
  public:
   PoolRuns(const Channel& channel, const Test& test, std::size_t batch)
@@ -153,7 +186,9 @@ class PoolRuns : public Runs {
     VirtinePool::Lease shell = pool_.acquire(kTimeoutMs);
     if (!shell) throw std::runtime_error("the pool has no clean virtine left");
     look(*shell);
+    const std::int64_t begunNs = nowNs();
     runOnce(*shell);
+    const std::int64_t runNs = nowNs() - begunNs;
     if (dirtyOnly_) {
       auto dirty = shell->dirty();
       pool_.release(std::move(shell), std::move(dirty));
@@ -163,10 +198,15 @@ class PoolRuns : public Runs {
     const VirtinePoolCounters counters = pool_.counters();
     if (counters.losses > 0 || counters.failed > 0)
       throw std::runtime_error("the service did not clean a virtine");
+    overlap_.add(runNs, counters);
   }
+
+  void begin() override { overlap_ = {}; }
+  std::optional<double> overlap() const override { return overlap_.share(); }
 
   const bool dirtyOnly_;
   VirtinePool pool_;
+  Overlap overlap_;
 };
 
 }  // namespace
