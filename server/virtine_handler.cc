@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtine_handler.h"
 
+#include <lanecall/handler_wait.h>
+
 #include <algorithm>
 #include <chrono>
 #include <future>
@@ -50,7 +52,12 @@ class OneClean : public CleanSink {
   void completed(std::span<CleanDone> done) override {
     outcome_.set_value(std::move(done[0].outcome));
   }
-  CleanOutcome wait() { return outcome_.get_future().get(); }
+  CleanOutcome wait() {
+    auto outcome = outcome_.get_future();
+    if (outcome.wait_for(kBriefWait) != std::future_status::ready)
+      aboutToWait();
+    return outcome.get();
+  }
 
  private:
   std::promise<CleanOutcome> outcome_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtine_target.h"
 
+#include <lanecall/handler_wait.h>
+
 #include <utility>
 
 namespace lanecall {
@@ -49,7 +51,7 @@ void CleanTarget::close(const virtine::CleanFailed& reason) {
 
 void CleanTarget::waitUntilIdle() {
   std::unique_lock<std::mutex> lock(mutex_);
-  idle_.wait(lock, [this] { return !isBusy_; });
+  waitInCall(idle_, lock, [this] { return !isBusy_; });
 }
 
 }  // namespace lanecall

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtine_tickets.h"
 
+#include <lanecall/handler_wait.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -144,7 +146,9 @@ std::vector<Completion> VirtineTickets::reap(
   Reaped reaped;
   {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait_for(lock, timeout, [&] { return isEnough(atLeast); });
+    waitInCall(
+        changed_, lock, [&] { return isEnough(atLeast); },
+        std::chrono::steady_clock::now() + timeout);
     reaped = take(atMost);
   }
   std::vector<Completion> completions;

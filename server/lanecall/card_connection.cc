@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/card_connection.h>
 #include <lanecall/handler_errors.h>
+#include <lanecall/handler_wait.h>
 #include <thrift/transport/TTransportException.h>
 
 #include <exception>
@@ -22,13 +23,15 @@ CardConnection::CardConnection(
     std::unique_ptr<CardChannel> channel, const ServerOptions& options,
     const ProcessorMaker& maker, const std::shared_ptr<spdlog::logger>& log,
     const std::string& at,
-    const std::function<void(CardConnection&)>& beforeSleep)
+    const std::function<void(CardConnection&)>& beforeSleep,
+    const std::function<void(CardConnection&)>& beforeWait)
     : options_(options),
       maker_(maker),
       serverLog_(log),
       log_(log, at, channel->name()),
       transport_(std::make_shared<CardTransport>(
-          std::move(channel), options.limits.configuration())) {
+          std::move(channel), options.limits.configuration())),
+      beforeWait_([this, beforeWait] { beforeWait(*this); }) {
   transport_->channel().setBeforeSleep(
       [this, beforeSleep] { beforeSleep(*this); });
   transport_->setFraming(options.framing);
@@ -68,6 +71,7 @@ bool CardConnection::armReadable() {
 
 bool CardConnection::serveTurn() {
   isDue_ = false;
+  const WaitHook hooked(beforeWait_);
   const bool isNew = !processor_ && over_.empty();
   if (!failed_ && (isNew ? begin() : serveCall())) return true;
   processor_.reset();

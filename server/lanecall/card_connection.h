@@ -23,13 +23,15 @@ namespace lanecall {
 
 class CardConnection {
  public:
-  // options and maker outlive it. beforeSleep is called by the thread that
-  // serves a call, before it sleeps in the middle of it.
+  // options and maker outlive it. Both hooks are called by the thread that
+  // serves a call: before it sleeps in the middle of a message, and before its
+  // handler waits for something else (lanecall/handler_wait.h).
   CardConnection(std::unique_ptr<CardChannel> channel,
                  const ServerOptions& options, const ProcessorMaker& maker,
                  const std::shared_ptr<spdlog::logger>& log,
                  const std::string& at,
-                 const std::function<void(CardConnection&)>& beforeSleep);
+                 const std::function<void(CardConnection&)>& beforeSleep,
+                 const std::function<void(CardConnection&)>& beforeWait);
 
   // ---- By whoever holds it
 
@@ -77,6 +79,7 @@ class CardConnection {
   const std::shared_ptr<CardTransport> transport_;
   std::shared_ptr<apache::thrift::protocol::TProtocol> protocol_;
   std::shared_ptr<apache::thrift::TProcessor> processor_;
+  const std::function<void()> beforeWait_;
   bool isDue_ = true;  // for a turn, whatever the client does
   bool failed_ = false;
   std::string over_;    // why, once the next turn is the end

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/card_device.h>
 #include <lanecall/card_transport.h>
+#include <lanecall/handler_wait.h>
 
 #include <algorithm>
 #include <atomic>
@@ -44,12 +45,14 @@ class DmaRun::State {
 
   void wait() {
     std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, [this] { return isDone(); });
+    waitInCall(done_, lock, [this] { return isDone(); });
   }
 
   bool waitFor(std::chrono::milliseconds timeout) {
     std::unique_lock<std::mutex> lock(mutex_);
-    return done_.wait_for(lock, timeout, [this] { return isDone(); });
+    return waitInCall(
+        done_, lock, [this] { return isDone(); },
+        std::chrono::steady_clock::now() + timeout);
   }
 
   // Once isDone().

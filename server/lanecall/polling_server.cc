@@ -4,8 +4,8 @@
 // connections, and holds every connection that is not claimed. Before a call it
 // claims the connection and puts the call's number into call_; after it, it
 // takes the number away again. Whoever takes it away first (the thread itself,
-// going to sleep inside the call, or the watch, seeing the same number for too
-// long) has taken the lead, and gives it to another thread. The one in the call
+// going to sleep or wait inside the call, or the watch, seeing the same number
+// for too long) has taken the lead, and gives it to another thread. The one in the call
 // finds out when it is done, gives the connection back, and becomes a spare.
 //
 // What is said of calls is true of all turns of a connection: of the first, in
@@ -185,6 +185,12 @@ class PollingServer::Poller
     giveLead();
   }
 
+  // Before the handler waits. Where there are no others to be served the watch
+  // is soon enough: newcomers can wait, and this client's calls stay fast.
+  void handOnFor(const CardConnection& waiter) {
+    if (clients_ > 1) handOn(waiter.call);
+  }
+
   // Until the server has stopped: finds calls that take long.
   void watchCalls(std::unique_lock<std::mutex>& lock) {
     std::uint64_t before = kNoCall;
@@ -354,7 +360,8 @@ class PollingServer::Poller
   void add(std::unique_ptr<CardChannel> channel, const CardPort& port) {
     auto connection = std::make_shared<CardConnection>(
         std::move(channel), options_, maker_, log_, port.address(),
-        [this](CardConnection& sleeper) { handOn(sleeper.call); });
+        [this](CardConnection& sleeper) { handOn(sleeper.call); },
+        [this](CardConnection& waiter) { handOnFor(waiter); });
     try {
       watch(connection->channel().doorbell(), EPOLLIN | EPOLLET);
       watch(connection->channel().wake(), EPOLLIN | EPOLLET);
@@ -363,6 +370,7 @@ class PollingServer::Poller
       return connection->fail();
     }
     connections_.push_back(std::move(connection));
+    clients_ = connections_.size();
   }
 
   void forgetEnded() {
@@ -374,6 +382,7 @@ class PollingServer::Poller
       unwatch(*connection);
       return true;
     });
+    clients_ = connections_.size();
   }
 
   void endIdle() {
@@ -510,6 +519,7 @@ class PollingServer::Poller
   std::atomic<std::uint64_t> call_{kNoCall};
   std::atomic<std::uint64_t> calls_{kFirstCall};  // the last number used
   std::atomic<int> followers_{0};  // threads in calls, without the lead
+  std::atomic<std::size_t> clients_{0};  // connections_.size()
   std::atomic<bool> somethingEnded_{false};
   std::atomic<bool> watchSleeps_{false};
 

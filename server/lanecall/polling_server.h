@@ -11,8 +11,9 @@
 // - One call must not hold up the others: a thread that has to wait in the
 //   middle of a message, or has been in a call for some milliseconds, loses the
 //   lead to another thread, made if there is none, and comes back to it as a
-//   spare one. So there are at most as many threads as calls that take long.
-//   Making a handler, and destroying it, counts as a call.
+//   spare one; so does one whose handler says that it will wait
+//   (lanecall/handler_wait.h). So there are at most as many threads as calls
+//   that take long. Making a handler, and destroying it, counts as a call.
 // - With cardThreads > 1, so many calls run at the same time wherever several
 //   channels have work, however short the calls are.
 //

@@ -4,6 +4,7 @@
 // misbehave.
 #include <edu/Edu.h>
 #include <gtest/gtest.h>
+#include <lanecall/handler_wait.h>
 #include <lanecall/open.h>
 #include <lanecall/polling_server.h>
 #include <lanecall/ring_transport.h>
@@ -404,6 +405,34 @@ TEST_F(PollingServerTest, AsManyLongCallsAsChannels) {
     client->edu.recv_echo(answer);
     EXPECT_EQ(answer, "slow");
   }
+}
+
+// The watch finds a call that takes long after 3 ms at the earliest.
+TEST_F(PollingServerTest, AHandlerThatSaysThatItWaitsDelaysNobody) {
+  using std::chrono::steady_clock;
+  steady_clock::time_point begun;
+  std::atomic<bool> isWaiting{false};
+  auto best = steady_clock::duration::max();
+  edu->onEcho = [&] {
+    begun = steady_clock::now();
+    aboutToWait();
+    isWaiting = true;
+    while (isWaiting) std::this_thread::yield();
+  };
+  edu->onPing = [&] { best = std::min(best, steady_clock::now() - begun); };
+  start();
+  auto slow = open();
+  auto quick = open();
+  // Once without a pause of the machine in between is enough.
+  for (int i = 0; i < 1000 && best > std::chrono::milliseconds(2); ++i) {
+    slow->edu.send_echo("slow");
+    while (!isWaiting) std::this_thread::yield();
+    quick->edu.ping();
+    isWaiting = false;
+    std::string answer;
+    slow->edu.recv_echo(answer);
+  }
+  EXPECT_LT(best, std::chrono::milliseconds(2));
 }
 
 TEST_F(PollingServerTest, AMessageThatStallsDoesNotStopTheOthers) {
