@@ -45,7 +45,7 @@ struct Info {
   4: required i64 maxMemoryBytes    // of one virtine
   5: required i64 maxSnapshots
   6: required i64 maxSnapshotBytes  // all together
-  7: required i64 maxAttachments
+  7: required i64 maxAttachments    // of one connection
   8: required i64 maxTickets        // of one connection, not reaped
   9: required i64 maxExtents        // of these tickets, all together
 }

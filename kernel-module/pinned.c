@@ -283,10 +283,12 @@ int lanecall_pinned_map(struct device *dev, struct lanecall_pinned *pinned)
 	return 0;
 }
 
-/* After this its bytes are what the device has left there. */
+/*
+ * Its bytes stay as they are: what the device has left is had by asking for it
+ * before, and whoever takes memory back at another's end may have written to it.
+ */
 void lanecall_pinned_unmap(struct device *dev, struct lanecall_pinned *pinned)
 {
-	dma_sync_sgtable_for_cpu(dev, &pinned->table, pinned->direction);
 	dma_unmap_sgtable(dev, &pinned->table, pinned->direction,
 			  LANECALL_PINNED_ATTRIBUTES);
 	sg_free_table(&pinned->table);

@@ -57,7 +57,12 @@ int main(int argc, char** argv) {
     app.add_option("--max-snapshots", limits.snapshots, "Virtine snapshots")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
-    app.add_option("--max-attachments", limits.attachments, "Virtines attached")
+    app.add_option("--max-attachments", limits.attachments,
+                   "Virtines attached, of all connections together")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app.add_option("--max-attachments-each", limits.attachmentsEach,
+                   "Virtines attached by one connection")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_option("--max-memory-bytes", limits.regionBytes,

@@ -227,7 +227,8 @@ void beginCleaning(std::vector<CleanTaskPtr> tasks) {
 
 bool cancelCleaning(CleanTask& task) { return targetOf(task).cancel(task); }
 
-std::string fetch(CardDevice& device, const RegionReference& region) {
+std::string fetch(CardDevice& device, const RegionReference& region,
+                  std::chrono::milliseconds timeout) {
   std::string bytes;
   bytes.reserve(region.bytes);  // and no more, which is what was reserved
   auto buffer = device.allocate(std::min(region.bytes, kFetchBytes));
@@ -236,11 +237,12 @@ std::string fetch(CardDevice& device, const RegionReference& region) {
         std::min<std::uint64_t>(region.bytes - bytes.size(), buffer->bytes());
     DmaBatch batch;
     batch.read(region, buffer, DmaExtent{bytes.size(), now, 0});
-    try {
-      device.run(std::move(batch));
-    } catch (const DmaFailure& failed) {
-      throw cleanFailed(failed.result().error);
-    }
+    const DmaRun run = device.start(std::move(batch));
+    if (!run.waitFor(timeout))
+      throw cleanFailed(CleanFault::DMA,
+                        "the device did not bring the image in time");
+    const DmaError error = run.wait().front().error;
+    if (error != DmaError::kNone) throw cleanFailed(error);
     bytes.append(reinterpret_cast<const char*>(buffer->data()), now);
   }
   return bytes;

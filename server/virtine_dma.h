@@ -8,6 +8,7 @@
 
 #include <lanecall/card_device.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,10 @@ void beginCleaning(std::vector<CleanTaskPtr> tasks);
 // Whether the task had not begun, and now will not.
 bool cancelCleaning(CleanTask& task);
 
-// Reads all that the client has lent. Blocks. Throws CardMemoryFull, and
-// virtine::CleanFailed.
-std::string fetch(CardDevice& device, const RegionReference& region);
+// Reads all that the client has lent. Blocks, for so long at most for each MiB.
+// Throws CardMemoryFull, and virtine::CleanFailed.
+std::string fetch(CardDevice& device, const RegionReference& region,
+                  std::chrono::milliseconds timeout);
 
 // What a client is told of the failure of DMA.
 virtine::CleanFailed cleanFailed(DmaError error);

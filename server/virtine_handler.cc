@@ -27,6 +27,10 @@ using virtine::Ticket;
 // No client's wait keeps a thread for ever.
 constexpr std::int32_t kMostReapMs = 60'000;
 
+// A device that stands still must not keep what is reserved for its image: it
+// counts against everybody's. For each MiB, which takes some 100 us.
+constexpr std::chrono::seconds kFetchTimeout{10};
+
 // Of the union, exactly one is to be set: it comes from the wire as it is.
 int setIn(const Memory& m) {
   return m.__isset.bytes + m.__isset.inlineSize + m.__isset.region;
@@ -105,7 +109,7 @@ void VirtineHandler::info(virtine::Info& result) {
   result.maxMemoryBytes = device_ ? limits.regionBytes : limits.memoryBytes;
   result.maxSnapshots = limits.snapshots;
   result.maxSnapshotBytes = limits.snapshotBytes;
-  result.maxAttachments = limits.attachments;
+  result.maxAttachments = std::min(limits.attachments, limits.attachmentsEach);
   result.maxTickets = limits.tickets;
   result.maxExtents = limits.extents;
   logCall("info()");
@@ -130,7 +134,7 @@ virtine::Snapshot VirtineHandler::addLent(const Memory& image,
   const RegionReference region = lent(image);
   const auto room = store_->reserve(image.region.length);
   try {
-    return store_->add(owner, fetch(*device_, region));
+    return store_->add(owner, fetch(*device_, region, kFetchTimeout));
   } catch (const CardMemoryFull&) {
     throwOutOfCardMemory(*device_, image.region.length);
   }

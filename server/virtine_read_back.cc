@@ -14,10 +14,16 @@ namespace {
 constexpr std::int64_t kMostBytes = 256 << 10;
 constexpr std::size_t kLeastBytes = 4096;
 
+// However many verify at a time, others still find card memory: one takes so
+// much of what is free, or the least that is worth a transfer.
+constexpr std::uint64_t kShareOfFree = 64;
+
 // As much as is needed, or less of it where card memory is scarce.
 std::shared_ptr<CardBuffer> roomFor(std::int64_t wanted, CardDevice& device) {
-  for (auto bytes = static_cast<std::size_t>(
-           std::clamp<std::int64_t>(wanted, 1, kMostBytes));
+  const auto share = static_cast<std::int64_t>(std::clamp<std::uint64_t>(
+      device.space().freeBytes / kShareOfFree, kLeastBytes, kMostBytes));
+  for (auto bytes =
+           static_cast<std::size_t>(std::clamp<std::int64_t>(wanted, 1, share));
        ; bytes /= 2) {
     try {
       return device.allocate(bytes);

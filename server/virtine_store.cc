@@ -173,22 +173,34 @@ void VirtineStore::checkMemory(const VirtineAttachment& attachment) const {
                    std::to_string(attachment.image->size()));
 }
 
+// With mutex_ held. One more.
+void VirtineStore::checkAttachments(Owner owner) const {
+  if (static_cast<std::int64_t>(attachments_.size()) >= limits_.attachments)
+    throwQuotaExceeded("number of attachments", limits_.attachments);
+  const auto found = attachedBy_.find(owner);
+  if (found != attachedBy_.end() && found->second >= limits_.attachmentsEach)
+    throwQuotaExceeded("number of attachments of one connection",
+                       limits_.attachmentsEach);
+}
+
 std::int64_t VirtineStore::attach(Owner owner, VirtineAttachmentPtr attachment,
                                   std::int64_t id) {
   checkMemory(*attachment);
   std::lock_guard<std::mutex> lock(mutex_);
   Snapshot& snapshot = findSnapshot(id);
-  if (static_cast<std::int64_t>(attachments_.size()) >= limits_.attachments)
-    throwQuotaExceeded("number of attachments", limits_.attachments);
+  checkAttachments(owner);
   const std::int64_t fresh = freshId(attachments_);
   attachments_.emplace(fresh, Attached{std::move(attachment), id, owner});
   ++snapshot.attachments;
+  ++attachedBy_[owner];
   return fresh;
 }
 
 // With mutex_ held.
 void VirtineStore::unlink(const Attached& attached) {
   attached.attachment->detached = true;
+  const auto by = attachedBy_.find(attached.owner);
+  if (--by->second == 0) attachedBy_.erase(by);
   Snapshot& snapshot = snapshots_.at(attached.snapshot);
   if (--snapshot.attachments == 0 && snapshot.dropped) erase(attached.snapshot);
 }

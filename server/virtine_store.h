@@ -33,6 +33,7 @@ struct VirtineLimits {
   std::int64_t snapshotBytes = 512 << 20;  // all images together
   std::int64_t snapshots = 1024;
   std::int64_t attachments = 65536;
+  std::int64_t attachmentsEach = 8192;  // of one connection
   // One virtine's memory, in messages and by reference.
   std::int64_t memoryBytes = 64 << 20;
   std::int64_t regionBytes = 1 << 30;
@@ -125,6 +126,7 @@ class VirtineStore : public std::enable_shared_from_this<VirtineStore> {
   static std::int64_t freshId(const Map& taken);
   static void checkImageSize(std::int64_t bytes);
   void checkMemory(const VirtineAttachment& attachment) const;
+  void checkAttachments(Owner owner) const;
   VirtineImagePtr sameAs(const VirtineImagePtr& image) const;
   Images::iterator shared(const VirtineImagePtr& image);
   void retain(const VirtineImagePtr& image);
@@ -139,6 +141,7 @@ class VirtineStore : public std::enable_shared_from_this<VirtineStore> {
   mutable std::mutex mutex_;  // guards all below
   std::unordered_map<std::int64_t, Snapshot> snapshots_;
   std::unordered_map<std::int64_t, Attached> attachments_;
+  std::unordered_map<Owner, std::int64_t> attachedBy_;  // how many of them
   Images images_;
   std::int64_t imageBytes_ = 0;     // of images_
   std::int64_t reservedBytes_ = 0;  // of reserve()

@@ -148,8 +148,9 @@ struct lanecall_region_registration {
 /*
  * Where memory is not coherent, or bounced: makes what the program wrote visible
  * to the device (FOR_DEVICE, before a call that reads it), or what the device
- * wrote to the program (FOR_CPU, after). Elsewhere it is a system call for
- * nothing: without LANECALL_REGION_NEEDS_SYNC, leave it out.
+ * wrote to the program (FOR_CPU, after, and before UNREGISTER, which leaves the
+ * memory as it is). Elsewhere it is a system call for nothing: without
+ * LANECALL_REGION_NEEDS_SYNC, leave it out.
  */
 struct lanecall_region_sync {
 	__u32 region;

@@ -323,6 +323,21 @@ TEST_F(Regions, SyncIsAskedForWhereItDoesSomething) {
             isBounced ? LANECALL_REGION_NEEDS_SYNC : 0);
 }
 
+// Not what lies in a bounce buffer.
+TEST_F(Regions, MemoryComesBackAsItIs) {
+  Memory memory(10 * kPage);
+  Fd fd = open_channel();
+  memory.put(kPage, "before");
+  lanecall_region_registration region = lend(fd.get(), memory);
+  memory.put(kPage, "after.");
+  EXPECT_EQ(unregister_region(fd.get(), region.region), 0);
+  EXPECT_EQ(memory.get(kPage, 6), "after.");
+  lend(fd.get(), memory);
+  memory.put(kPage, "at end");
+  fd = Fd();
+  EXPECT_EQ(memory.get(kPage, 6), "at end");
+}
+
 TEST_F(Regions, SyncTakesWhatLiesInside) {
   std::vector<Memory> both = interleaved(64 * kPage);
   Fd fd = open_channel();

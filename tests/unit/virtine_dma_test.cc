@@ -54,12 +54,15 @@ class Device : public test::FakeCardDevice {
 
   void submit(DmaBatch batch, DmaCallback done) override {
     ++batches;
-    if (batch.operations().at(0).type == LANECALL_DMA_READ)
+    if (batch.operations().at(0).type == LANECALL_DMA_READ) {
       if (std::uint8_t* byte = spoilt.exchange(nullptr)) *byte ^= 1;
+      freeAtRead = space().freeBytes;
+    }
     FakeCardDevice::submit(std::move(batch), std::move(done));
   }
 
   std::atomic<int> batches{0};
+  std::atomic<std::uint64_t> freeAtRead{0};
   std::atomic<std::uint8_t*> spoilt{nullptr};
 };
 
@@ -242,6 +245,17 @@ TEST_F(VirtineDmaTest, ASnapshotThatCannotBeReadSaysWhy) {
   EXPECT_THROW(handler->attach(vast, registered(bytesOf("x"))), QuotaExceeded);
 }
 
+TEST_F(VirtineDmaTest, AnImageThatDoesNotComeIsNotWaitedForForEver) {
+  Lent& memory = lend(1000);
+  device->hold();
+  try {
+    fetch(*device, memory.region, std::chrono::milliseconds(1));
+    FAIL() << "nothing was read";
+  } catch (const CleanFailed& failed) {
+    EXPECT_EQ(failed.fault, CleanFault::DMA);
+  }
+}
+
 TEST_F(VirtineDmaTest, AttachmentsShareOneCopyOnTheCard) {
   const SnapshotId snapshot = registered(bytesOf("abcde"));
   const SnapshotId same = registered(bytesOf("abcde"));
@@ -359,6 +373,21 @@ TEST_F(VirtineDmaTest, VerifyMakesDoWithLittleCardMemory) {
   auto rest = device->allocate(9'000);
   EXPECT_EQ(faultOf(r), CleanFault::DMA);
   EXPECT_EQ(device->buffersInUse(), 2u);
+}
+
+TEST_F(VirtineDmaTest, ManyThatVerifyLeaveCardMemoryToOthers) {
+  device = std::make_shared<Device>(1 << 20);
+  handler = std::make_unique<VirtineHandler>(store, device);
+  const SnapshotId snapshot = registered(bytesOf("x"));
+  std::vector<CleanRequest> requests;
+  for (int i = 0; i < 20; ++i) {
+    requests.push_back(request(attach(lend(100'000), snapshot)));
+    requests.back().__set_verify(true);
+  }
+  submit(requests);
+  for (const virtine::Completion& completion : reap(20))
+    EXPECT_FALSE(completion.__isset.failure);
+  EXPECT_GT(device->freeAtRead, 1u << 19);
 }
 
 // ---- Tickets

@@ -323,6 +323,23 @@ TEST_F(VirtineTest, WhatIsKeptLeavesRoomForOthers) {
   handler.registerSnapshot(kept, bytesOf(std::string(49, 'x')), true);
 }
 
+TEST_F(VirtineTest, AConnectionHasAShareOfTheAttachments) {
+  limits.attachmentsEach = 2;
+  const auto shared = std::make_shared<VirtineStore>(limits);
+  VirtineHandler one(shared), other(shared);
+  virtine::Info info;
+  one.info(info);
+  EXPECT_EQ(info.maxAttachments, 2);
+  virtine::Snapshot snapshot;
+  one.registerSnapshot(snapshot, bytesOf("abc"), true);
+  const auto first = one.attach(sizeOf(3), snapshot.id);
+  one.attach(sizeOf(3), snapshot.id);
+  EXPECT_THROW(one.attach(sizeOf(3), snapshot.id), QuotaExceeded);
+  other.attach(sizeOf(3), snapshot.id);
+  other.detach(first);  // whoever has an id may use it
+  EXPECT_NO_THROW(one.attach(sizeOf(3), snapshot.id));
+}
+
 // ---- Tickets
 
 TEST_F(VirtineTest, AllConnectionsTogetherHaveSoManyTickets) {

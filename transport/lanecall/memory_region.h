@@ -94,8 +94,8 @@ class Region {
 
   // Where memory and device are not coherent, or every transfer is bounced:
   // before a call that makes the device read what was written here, and after
-  // one that made it write. Elsewhere they do nothing. Throw also
-  // std::out_of_range.
+  // one that made it write (taking back does not do that). Elsewhere they do
+  // nothing. Throw also std::out_of_range.
   void syncForDevice(std::size_t offset, std::size_t bytes) const;
   void syncForCpu(std::size_t offset, std::size_t bytes) const;
 
