@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtine_handler.h"
 
+#include <lanecall/after_answer.h>
 #include <lanecall/handler_wait.h>
 
 #include <algorithm>
@@ -243,7 +244,7 @@ std::vector<CleanJob> VirtineHandler::checked(
 void VirtineHandler::submit(std::vector<Ticket>& result,
                             const std::vector<CleanRequest>& asked) {
   VirtineTickets::Opened opened = tickets_->open(checked(asked));
-  beginCleaning(std::move(opened.tasks));
+  afterAnswer([tasks = std::move(opened.tasks)] { beginCleaning(tasks); });
   result = std::move(opened.tickets);
   logCall([&] { return "submit(" + requests(asked.size()) + ")"; });
 }

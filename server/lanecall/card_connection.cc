@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/after_answer.h>
 #include <lanecall/card_connection.h>
 #include <lanecall/handler_errors.h>
 #include <lanecall/handler_wait.h>
@@ -85,10 +86,12 @@ bool CardConnection::serveCall() {
   try {
     if (why.empty()) {
       served_ = true;
+      AnswerHook answer;
       if (processor_->process(protocol_, protocol_, nullptr)) {
         // A server that spins without end never waits on this channel, and the
         // client may (fsync) until its bytes were taken.
         transport_->settle();
+        answer.run();
         return true;
       }
       why = "the processor ended it";

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/after_answer.h>
 #include <lanecall/connection.h>
 #include <lanecall/handler_errors.h>
 #include <thrift/transport/TTransportException.h>
@@ -62,8 +63,10 @@ std::string Connection::serveCalls(const ProcessorMaker& maker) {
   try {
     while (awaitCall()) {
       raw_->setReceiveDeadline(Deadline::in(options_.messageTimeoutMs));
+      AnswerHook answer;
       if (!processor->process(protocol, protocol, nullptr))
         return "the processor ended it";
+      answer.run();
     }
   } catch (const TTransportException& error) {
     std::lock_guard<std::mutex> lock(mutex_);

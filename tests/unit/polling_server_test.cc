@@ -4,6 +4,7 @@
 // misbehave.
 #include <edu/Edu.h>
 #include <gtest/gtest.h>
+#include <lanecall/after_answer.h>
 #include <lanecall/handler_wait.h>
 #include <lanecall/open.h>
 #include <lanecall/polling_server.h>
@@ -433,6 +434,31 @@ TEST_F(PollingServerTest, AHandlerThatSaysThatItWaitsDelaysNobody) {
     slow->edu.recv_echo(answer);
   }
   EXPECT_LT(best, std::chrono::milliseconds(2));
+}
+
+TEST_F(PollingServerTest, TheAnswerDoesNotWaitForWorkAfterIt) {
+  edu->onPing = [this] { afterAnswer([this] { release.wait(); }); };
+  start();
+  auto client = open();
+  client->edu.ping();
+  client->edu.send_echo("next");
+  release.raise();
+  std::string answer;
+  client->edu.recv_echo(answer);
+  EXPECT_EQ(answer, "next");
+}
+
+TEST_F(PollingServerTest, WorkThatThrowsEndsTheConnection) {
+  edu->onPing = [] {
+    afterAnswer([] { throw std::runtime_error("it cannot begin"); });
+  };
+  start();
+  auto client = open();
+  client->edu.ping();
+  expectEnd(*client);
+  std::string answer;
+  open()->edu.echo(answer, "another");
+  EXPECT_EQ(answer, "another");
 }
 
 TEST_F(PollingServerTest, AMessageThatStallsDoesNotStopTheOthers) {
