@@ -50,7 +50,8 @@ void checkClean(Shell& shell) {
 class Runs : public Connection {
  public:
   void warmUp(const Span& span) override {
-    for (std::size_t made = 0; !span.isOver(nowNs(), made); ++made)
+    const Span whole{span.untilNs, std::max(span.calls, warmUpRuns())};
+    for (std::size_t made = 0; !whole.isOver(nowNs(), made); ++made)
       runInClean(checkClean);
   }
 
@@ -71,6 +72,8 @@ class Runs : public Connection {
 
   // look: at the shell, before the function runs.
   virtual void runInClean(Look look) = 0;
+  // Before there is nothing new any more.
+  virtual std::size_t warmUpRuns() const { return 0; }
   // Of run().
   virtual void begin() {}
 };
@@ -201,6 +204,9 @@ class PoolRuns : public Runs {
     overlap_.add(runNs, counters);
   }
 
+  // Each shell several times: a virtual machine's first run takes milliseconds,
+  // and with all of them in it a slice would measure little else.
+  std::size_t warmUpRuns() const override { return 5 * pool_.counters().made; }
   void begin() override { overlap_ = {}; }
   std::optional<double> overlap() const override { return overlap_.share(); }
 

@@ -13,6 +13,7 @@
 
 #include "../fake/fake_card_device.h"
 #include "random.h"
+#include "virtine_dma.h"
 #include "virtine_handler.h"
 
 namespace lanecall {
