@@ -486,5 +486,5 @@ int lanecall_stream_flush(struct lanecall_channel *ch)
 				       (taken = taken_now(ch, target)) != 0);
 	if (err)
 		return err;
-	return taken < 0 ? taken : 0;
+	return min(taken, 0);
 }
