@@ -120,9 +120,10 @@ class MemcpyRuns : public Runs {
   const std::unique_ptr<Shell> shell_;
 };
 
-// How much of the time in which a pool's shells were being cleaned functions ran
-// in. Looked at when one has been released: a pool hears of cleans that are done
-// only when it needs a shell, so that all of the turn counts, or nothing of it.
+// How much of the time in which a pool's shells were being cleaned functions
+// ran in. Looked at when one has been released: a pool hears of cleans that are
+// done only when it needs a shell, so that all of the turn counts, or nothing
+// of it.
 class Overlap {
  public:
   // A function ran for so long since the last time.

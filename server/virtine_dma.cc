@@ -46,9 +46,9 @@ struct Parts {
   }
 };
 
-CleanOutcome failure(CleanFailed failed) {
+CleanOutcome failure(const CleanFailed& failed) {
   CleanOutcome outcome;
-  outcome.failure = std::move(failed);
+  outcome.failure = failed;
   return outcome;
 }
 

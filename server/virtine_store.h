@@ -43,7 +43,7 @@ struct VirtineLimits {
   std::int64_t extents = 1 << 20;
   // Of all connections together, those included that have ended while the
   // device still works for them.
-  std::int64_t allTickets = 4 * 65536;
+  std::int64_t allTickets = std::int64_t{4} * 65536;
   std::int64_t allExtents = 4 << 20;
   std::int64_t answerBytes = 64 << 20;  // memory in one answer
 };

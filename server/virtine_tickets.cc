@@ -30,7 +30,7 @@ Completion completionOf(Ticket ticket, CleanOutcome outcome) {
     completion.__set_failure(*outcome.failure);
   } else {
     completion.__isset.result = true;
-    completion.result = std::move(outcome.result);
+    swap(completion.result, outcome.result);  // they have no moves
   }
   return completion;
 }

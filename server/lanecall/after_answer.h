@@ -19,10 +19,10 @@
 namespace lanecall {
 
 // In a handler: runs work in this thread once the answer is on its way, before
-// the connection's next call, and before its handler is destroyed. With a server
-// that does not know of it (any but those of this library), at once. Work that
-// throws ends the connection; the client has its answer. Where the answer cannot
-// be sent, which ends the connection, work is dropped.
+// the connection's next call, and before its handler is destroyed. With a
+// server that does not know of it (any but those of this library), at once.
+// Work that throws ends the connection; the client has its answer. Where the
+// answer cannot be sent, which ends the connection, work is dropped.
 void afterAnswer(std::function<void()> work);
 
 // For servers: takes this thread's work while it lives. One at a time in a

@@ -117,7 +117,7 @@ class CardChannel : public RingIo {
   };
 
   explicit CardChannel(Parts parts);
-  ~CardChannel() override { close(); }
+  ~CardChannel() override { CardChannel::close(); }
 
   int open() override;
   int status() override;

@@ -21,7 +21,7 @@ constexpr int kFramesInOneTurn = 64;
 
 // Frames that may wait for a device that takes none: more than a device with
 // all channels has to be told at a time.
-constexpr std::size_t kUnsentMost = 4 * LANECALL_MAX_CHANNELS;
+constexpr std::size_t kUnsentMost = std::size_t{4} * LANECALL_MAX_CHANNELS;
 
 // Rings of clients that ask for no others.
 constexpr std::uint64_t kUsualRingBytes = 256 << 10;

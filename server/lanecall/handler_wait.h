@@ -19,10 +19,10 @@
 
 namespace lanecall {
 
-// Before a wait in a call: another thread sees to the other clients from now on,
-// until the call has ended. Costs them and this call some 50 us, so that it is
-// not worth it for a wait that is shorter. Does nothing in a thread that is in
-// no call, or with a server that has a thread for each. Any number of times.
+// Before a wait in a call: another thread sees to the other clients from now
+// on, until the call has ended. Costs them and this call some 50 us, so that it
+// is not worth it for a wait that is shorter. Does nothing in a thread that is
+// in no call, or with a server that has a thread for each. Any number of times.
 void aboutToWait() noexcept;
 
 // How long a wait may go on before the server is told: as long as it takes to
@@ -31,11 +31,10 @@ constexpr std::chrono::microseconds kBriefWait{200};
 
 // As changed.wait_until(lock, until, isDone), with all of that.
 template <typename IsDone>
-bool waitInCall(
-    std::condition_variable& changed, std::unique_lock<std::mutex>& lock,
-    IsDone isDone,
-    std::chrono::steady_clock::time_point until =
-        std::chrono::steady_clock::time_point::max()) {
+bool waitInCall(std::condition_variable& changed,
+                std::unique_lock<std::mutex>& lock, IsDone isDone,
+                std::chrono::steady_clock::time_point until =
+                    std::chrono::steady_clock::time_point::max()) {
   const auto brief = std::chrono::steady_clock::now() + kBriefWait;
   if (changed.wait_until(lock, std::min(brief, until), isDone)) return true;
   if (until <= brief) return false;
@@ -45,8 +44,8 @@ bool waitInCall(
   return changed.wait_until(lock, until, isDone);
 }
 
-// For servers: what aboutToWait() of this thread does while this lives. hook has
-// to outlive it, and may not throw.
+// For servers: what aboutToWait() of this thread does while this lives. hook
+// has to outlive it, and may not throw.
 class WaitHook {
  public:
   explicit WaitHook(const std::function<void()>& hook) noexcept;

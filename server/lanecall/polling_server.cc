@@ -5,8 +5,9 @@
 // claims the connection and puts the call's number into call_; after it, it
 // takes the number away again. Whoever takes it away first (the thread itself,
 // going to sleep or wait inside the call, or the watch, seeing the same number
-// for too long) has taken the lead, and gives it to another thread. The one in the call
-// finds out when it is done, gives the connection back, and becomes a spare.
+// for too long) has taken the lead, and gives it to another thread. The one in
+// the call finds out when it is done, gives the connection back, and becomes a
+// spare.
 //
 // What is said of calls is true of all turns of a connection: of the first, in
 // which its handler is made, and the last, in which it is destroyed.
@@ -518,7 +519,7 @@ class PollingServer::Poller
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> call_{kNoCall};
   std::atomic<std::uint64_t> calls_{kFirstCall};  // the last number used
-  std::atomic<int> followers_{0};  // threads in calls, without the lead
+  std::atomic<int> followers_{0};        // threads in calls, without the lead
   std::atomic<std::size_t> clients_{0};  // connections_.size()
   std::atomic<bool> somethingEnded_{false};
   std::atomic<bool> watchSleeps_{false};

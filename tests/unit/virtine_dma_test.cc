@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // VirtineCleanup's handler with memory by reference, on a device of the test's.
+#include "virtine_dma.h"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -13,7 +15,6 @@
 
 #include "../fake/fake_card_device.h"
 #include "random.h"
-#include "virtine_dma.h"
 #include "virtine_handler.h"
 
 namespace lanecall {

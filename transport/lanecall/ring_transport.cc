@@ -34,7 +34,9 @@ std::uint8_t* position(const RingIo::Ring& ring) {
 
 RingTransport::RingTransport(std::unique_ptr<RingIo> io,
                              Configuration configuration, Peer peer)
-    : TVirtualTransport(configuration), io_(std::move(io)), peer_(peer) {
+    : TVirtualTransport(std::move(configuration)),
+      io_(std::move(io)),
+      peer_(peer) {
   detach();
   if (io_->isOpen() && io_->status() == 0) attach();
 }

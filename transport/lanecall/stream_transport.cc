@@ -17,7 +17,7 @@ bool is_retry(ssize_t result) { return result == -EINTR; }
 
 StreamTransport::StreamTransport(std::unique_ptr<ChannelIo> io,
                                  Configuration configuration)
-    : TVirtualTransport(configuration), io_(std::move(io)) {}
+    : TVirtualTransport(std::move(configuration)), io_(std::move(io)) {}
 
 StreamTransport::~StreamTransport() { io_->close(); }
 
