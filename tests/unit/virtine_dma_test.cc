@@ -488,6 +488,7 @@ TEST_F(VirtineDmaTest, DetachCancelsTheRestAndWaitsForWhatIsUnderWay) {
   ASSERT_EQ(completions.size(), 2u);
   EXPECT_TRUE(completions[0].__isset.result);
   EXPECT_EQ(completions[1].failure.fault, CleanFault::CANCELLED);
+  settle(*device);  // its thread may be about to let go
   EXPECT_EQ(device->buffersInUse(), 0u);
 }
 
