@@ -80,5 +80,6 @@ int main(int argc, char** argv) {
     return services(limits);
   };
   program.onReady = [] { logCall("Starting the server..."); };
+  program.sandbox = true;
   return serve(argc, argv, program);
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/become_user.h>
 #include <lanecall/card_port.h>
 #include <lanecall/handler_errors.h>
 #include <lanecall/log_field.h>
 #include <lanecall/polling_server.h>
+#include <lanecall/sandbox.h>
 #include <lanecall/serve.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <sys/resource.h>
@@ -16,7 +18,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <filesystem>
 #include <future>
+#include <optional>
 #include <stdexcept>
 #include <system_error>
 
@@ -160,6 +165,8 @@ struct CommandLine {
   int maxString = 0;  // 0: not given
   int readyFd = -1;
   std::string logLevel = "info";
+  std::string user;  // empty: stay who we are
+  bool sandbox = false;
 };
 
 void addServerOptions(CLI::App& app, CommandLine& line) {
@@ -228,6 +235,39 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
                  "Least level logged to standard error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
+  app.add_option("--user", line.user,
+                 "Started as root: become this user, before anything else");
+  app.add_flag("--sandbox,!--no-sandbox", line.sandbox,
+               std::string("Give up, or keep, all privileges and system calls "
+                           "that answering calls does not take [") +
+                   (line.sandbox ? "--sandbox]" : "--no-sandbox]"));
+}
+
+// Where sockets' files come and go.
+std::vector<std::string> socketFolders(const ServerOptions& options) {
+  std::vector<std::string> folders;
+  auto add = [&](const std::string& address) {
+    const Uri uri = parseListenUri(address);
+    if (uri.scheme != Uri::Scheme::kUnix) return;
+    std::string folder = std::filesystem::path(uri.path).parent_path();
+    folders.push_back(folder.empty() ? "." : folder);
+  };
+  for (const std::string& address : options.listen) add(address);
+  for (const std::string& address : options.card) add(address);
+  return folders;
+}
+
+// Its first part: before there are threads, and so before the sockets.
+std::optional<Sandbox> makeSandbox(const CommandLine& line) {
+  if (!line.user.empty()) becomeUser(line.user);
+  if (!line.sandbox) return {};
+  ::tzset();  // reads a file, which the log would do later
+  return Sandbox(socketFolders(line.server));
+}
+
+void closeSandbox(const Sandbox& sandbox, spdlog::logger& log) {
+  sandbox.close();
+  log.info("event=sandboxed landlock={}", sandbox.guardsFiles());
 }
 
 // One line for an error of the command line itself; returns the exit status.
@@ -238,6 +278,7 @@ int misused(const char* program, const char* what) {
 
 int run(int argc, char** argv, const ServerProgram& program) {
   CommandLine line;
+  line.sandbox = program.sandbox;
   CLI::App app(program.description);
   addServerOptions(app, line);
   if (program.addOptions) program.addOptions(app);
@@ -260,9 +301,11 @@ int run(int argc, char** argv, const ServerProgram& program) {
   auto log = makeLog(line.logLevel);
   adoptThriftOutput(log);
   raiseDescriptorLimit();
+  const std::optional<Sandbox> sandbox = makeSandbox(line);
   Servers servers(line.server,
                   multiplex(program.makeServices(line.server), log), log);
   catchSignals(servers);
+  if (sandbox) closeSandbox(*sandbox, *log);
   if (program.onReady) program.onReady();
   for (const std::string& address : servers.addresses())
     log->info("event=listening at={} protocol={} framing={}", address,

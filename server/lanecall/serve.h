@@ -12,8 +12,9 @@
 // The program it makes takes --listen (any number of tcp:host:port and
 // unix:/path), --card (any number of unix:/path where devices attach, alongside
 // or instead), --protocol, --framing, the limits and timeouts, --ready-fd,
-// --log-level; see its --help. It serves until SIGTERM or SIGINT. Its log, a
-// line per event with key=value fields, goes to standard error.
+// --log-level, --user, --sandbox; see its --help. It serves until SIGTERM or
+// SIGINT. Its log, a line per event with key=value fields, goes to standard
+// error.
 #ifndef LANECALL_SERVE_H
 #define LANECALL_SERVE_H
 
@@ -46,6 +47,10 @@ struct ServerProgram {
   std::function<std::vector<Service>(const ServerOptions&)> makeServices;
   // Called when clients may connect.
   std::function<void()> onReady;
+  // Whether --sandbox is the default: for handlers that open no files and make
+  // no connections (sandbox.h). Then makeServices is called without privileges,
+  // and can write to no file, but it can read them; onReady can open none.
+  bool sandbox = false;
 };
 
 // Returns the program's exit status: 0 after an orderly stop, 2 for a wrong

@@ -70,6 +70,8 @@ class HostileTest : public ::testing::TestWithParam<Combination> {
     options_.framing = std::get<Framing>(GetParam());
     options_.receiveTimeoutMs = options_.sendTimeoutMs = kPatienceMs;
     std::vector<std::string> arguments = kLimits;
+    arguments.insert(arguments.end(), settings().serverOptions.begin(),
+                     settings().serverOptions.end());
     arguments.insert(arguments.end(), {"--protocol", name(options_.protocol),
                                        "--framing", name(options_.framing)});
     server_ = harness_->start({"tcp:127.0.0.1:0", "unix:" + folder_ + "/server",

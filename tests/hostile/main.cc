@@ -24,6 +24,9 @@ int main(int argc, char** argv) {
   app.allow_extras();
   app.add_option("--server", settings.server, "The lanecall-server to start")
       ->required();
+  app.add_option("--server-option", settings.serverOptions,
+                 "One more for it; any number")
+      ->take_all();
   app.add_option("--messages", settings.messages, "How many, in all")
       ->required();
   app.add_option("--memory", megabytes,
