@@ -18,6 +18,10 @@ FIRMWARE = ["/usr/share/seabios", "/usr/share/qemu"]
 CARD_WINDOW = "256M"  # of a root port, for BAR 4 of the device below it
 USER_ADDRESS = "10.0.2.15/24"  # the guest's on QEMU's user network
 USER_HOST = "10.0.2.2"  # the host as seen from there
+# What a QEMU that a guest has taken over cannot do: start programs, become
+# somebody else, change what it may use of the host, call what nobody needs.
+SANDBOX = "on," + ",".join(f"{each}=deny" for each in (
+    "obsolete", "elevateprivileges", "spawn", "resourcecontrol"))
 STOP_SECONDS = 10  # for QEMU to end in order before it is killed
 
 # What QEMU calls an IOMMU, and what the guest's kernel is told to use it as it
@@ -71,7 +75,7 @@ class Machine:
 
     def __init__(self, program, args):
         self._command = [program, "-nodefaults", "-no-user-config",
-                         "-display", "none", "-no-reboot"]
+                         "-sandbox", SANDBOX, "-display", "none", "-no-reboot"]
         for folder in FIRMWARE:
             self.add("-L", folder)
         self.add("-machine", _machine(args))
