@@ -61,10 +61,10 @@ class CardPort::Impl final : public CardSessionHost {
   Impl(const std::string& address, std::shared_ptr<spdlog::logger> log,
        CardPortOptions options)
       : log_(orSilent(std::move(log))),
-        options_(options),
+        options_(std::move(options)),
         pause_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
-        listener_(
-            std::make_unique<Listener>(parseCardUri(address), SOCK_SEQPACKET)),
+        listener_(std::make_unique<Listener>(parseCardUri(address),
+                                             options_.access, SOCK_SEQPACKET)),
         address_("card:" + listener_->uri().str()) {
     if (!pause_.valid()) fail("timerfd_create");
     loop_.watch(listener_->fd(), EPOLLIN, [this](auto) { acceptDevices(); });
@@ -189,7 +189,11 @@ class CardPort::Impl final : public CardSessionHost {
         if (error == -EMFILE || error == -ENFILE || error == -ENOBUFS ||
             error == -ENOMEM)
           pause(-error);
-        if (error != -ECONNABORTED) return;
+        if (error == -EACCES)
+          log_->warn("event=card_denied at={} from={}", address_,
+                     listener_->whoWasDenied());
+        else if (error != -ECONNABORTED)
+          return;
         continue;
       }
       startSession(std::move(socket));
@@ -259,7 +263,8 @@ class CardPort::Impl final : public CardSessionHost {
 
 CardPort::CardPort(const std::string& address,
                    std::shared_ptr<spdlog::logger> log, CardPortOptions options)
-    : impl_(std::make_shared<Impl>(address, std::move(log), options)) {}
+    : impl_(std::make_shared<Impl>(address, std::move(log),
+                                   std::move(options))) {}
 
 CardPort::~CardPort() = default;
 

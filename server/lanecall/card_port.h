@@ -14,6 +14,7 @@
 #define LANECALL_CARD_PORT_H
 
 #include <lanecall/card_channel.h>
+#include <lanecall/listener.h>
 #include <lanecall/uri.h>
 #include <spdlog/logger.h>
 
@@ -32,6 +33,7 @@ struct CardPortOptions {
   // How much of each card's memory buffers for DMA (card_device.h) may take;
   // the rest is there for rings.
   int buffersPercent = 50;
+  SocketAccess access = {};  // of devices
 };
 
 class CardPort {

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -16,6 +17,7 @@
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 namespace lanecall {
 namespace {
@@ -89,6 +91,12 @@ Descriptor lockFolder(const Uri& uri) {
   return lock;
 }
 
+// Who connected.
+bool is_known(int fd, ucred* peer) {
+  socklen_t size = sizeof *peer;
+  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &size) == 0;
+}
+
 std::uint16_t boundPort(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
@@ -101,9 +109,13 @@ std::uint16_t boundPort(int fd) {
 
 }  // namespace
 
-Listener::Listener(const Uri& uri, int type) : uri_(uri), type_(type) {
+Listener::Listener(const Uri& uri, SocketAccess access, int type)
+    : uri_(uri), access_(std::move(access)), type_(type) {
   switch (uri.scheme) {
     case Uri::Scheme::kTcp:
+      if (!access_.uids.empty())
+        fail(uri, "TCP does not tell whose a connection is",
+             "listen at unix:/path, or leave out --allow-uid");
       listenTcp();
       break;
     case Uri::Scheme::kUnix:
@@ -164,22 +176,29 @@ void Listener::listenUnix() {
     ::unlink(uri_.path.c_str());
   }
   Descriptor fd(::socket(AF_UNIX, type_ | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid() ||
-      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address),
-             sizeof address) < 0 ||
-      ::lstat(uri_.path.c_str(), &file_) < 0 ||
-      ::listen(fd.get(), kBacklog) < 0)
+  if (!fd.valid() || bindFile(fd) < 0 || ::listen(fd.get(), kBacklog) < 0)
     failErrno(uri_, errno);
   socket_ = std::move(fd);
+}
+
+// The file is made with the socket's own mode, less what umask takes, which is
+// given back then.
+int Listener::bindFile(const Descriptor& socket) {
+  const sockaddr_un address = unixAddress(uri_.path);
+  if (::fchmod(socket.get(), access_.mode) < 0 ||
+      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address),
+             sizeof address) < 0 ||
+      ::lstat(uri_.path.c_str(), &file_) < 0)
+    return -1;
+  return (file_.st_mode & ALLPERMS) == access_.mode
+             ? 0
+             : ::chmod(uri_.path.c_str(), access_.mode);
 }
 
 std::string Listener::peerName(int fd) const {
   if (uri_.scheme == Uri::Scheme::kUnix) {
     ucred peer{};
-    socklen_t size = sizeof peer;
-    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
-      return "pid:" + std::to_string(peer.pid);
-    return "unix";
+    return is_known(fd, &peer) ? "pid:" + std::to_string(peer.pid) : "unix";
   }
   sockaddr_storage address{};
   socklen_t size = sizeof address;
@@ -198,8 +217,25 @@ std::string Listener::peerName(int fd) const {
 Descriptor Listener::acceptSocket(int* error) {
   Descriptor fd(
       ::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!fd.valid()) *error = -errno;
+  if (!fd.valid()) {
+    *error = -errno;
+  } else if (!is_allowed(fd)) {
+    *error = -EACCES;
+    fd.reset();
+  }
   return fd;
+}
+
+bool Listener::is_allowed(const Descriptor& socket) {
+  if (access_.uids.empty()) return true;
+  ucred peer{};
+  const bool known = is_known(socket.get(), &peer);
+  if (known && std::find(access_.uids.begin(), access_.uids.end(), peer.uid) !=
+                   access_.uids.end())
+    return true;
+  denied_ = peerName(socket.get()) +
+            " uid=" + (known ? std::to_string(peer.uid) : "unknown");
+  return false;
 }
 
 std::unique_ptr<ChannelIo> Listener::accept(int* error) {

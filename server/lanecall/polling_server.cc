@@ -89,7 +89,8 @@ class PollingServer::Poller
     for (const std::string& address : options_.card) {
       ports_.push_back(std::make_unique<CardPort>(
           address, log_,
-          CardPortOptions{options_.maxConnections, options_.cardBuffers}));
+          CardPortOptions{options_.maxConnections, options_.cardBuffers,
+                          options_.access}));
       watch(ports_.back()->fd(), EPOLLIN);
     }
   }

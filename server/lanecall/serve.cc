@@ -15,6 +15,7 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -169,6 +170,17 @@ struct CommandLine {
   bool sandbox = false;
 };
 
+// 0600 and the like.
+mode_t parseMode(const std::string& text) {
+  unsigned mode = 0;
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, mode, 8);
+  if (error != std::errc() || at != end || mode > 0777)
+    throw std::invalid_argument("--socket-mode '" + text +
+                                "': not an octal number up to 0777");
+  return mode;
+}
+
 void addServerOptions(CLI::App& app, CommandLine& line) {
   ServerOptions& server = line.server;
   app.add_option("--listen", server.listen,
@@ -179,6 +191,17 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
   app.add_option("--card", server.card,
                  "Where to be the firmware of devices' cards (QEMU: -device "
                  "edu,card=unix:/path): unix:/path; any number")
+      ->take_all();
+  app.add_option_function<std::string>(
+      "--socket-mode",
+      [&server](const std::string& text) {
+        server.access.mode = parseMode(text);
+      },
+      "Of the files of Unix sockets, of --listen and --card: who may connect "
+      "[0600]");
+  app.add_option("--allow-uid", server.access.uids,
+                 "Only this user's programs may connect to Unix sockets; any "
+                 "number")
       ->take_all();
   app.add_option_function<std::string>(
       "--protocol",

@@ -127,7 +127,8 @@ Server::Server(ServerOptions options, ProcessorMaker maker,
     throw std::invalid_argument(
         "nowhere to listen; give --listen tcp:127.0.0.1:0 or unix:/path");
   for (const std::string& address : options_.listen)
-    listeners_.push_back(std::make_unique<Listener>(parseListenUri(address)));
+    listeners_.push_back(
+        std::make_unique<Listener>(parseListenUri(address), options_.access));
 }
 
 Server::~Server() = default;
@@ -147,6 +148,9 @@ void Server::acceptFrom(Listener& listener) {
       continue;
     }
     if (error == -EAGAIN) return;
+    if (error == -EACCES)
+      log_->warn("event=denied at={} from={}", listener.uri().str(),
+                 listener.whoWasDenied());
     if (is_out_of_resources(error)) {
       if (!outOfResources_)
         log_->error("event=accept_failed at={} error=\"{}\"",

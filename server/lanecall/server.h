@@ -42,6 +42,7 @@ struct ServerOptions {
   Framing framing = Framing::kBuffered;
   Limits limits;
   int maxConnections = 256;
+  SocketAccess access;  // of Unix sockets, where devices attach, too
   // Milliseconds, 0 for no limit.
   int idleTimeoutMs = 600'000;
   int messageTimeoutMs = 60'000;

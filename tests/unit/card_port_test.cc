@@ -93,6 +93,20 @@ std::string get(RingIo& io) {
   return bytes;
 }
 
+TEST_F(CardPortTest, AnotherUsersDeviceIsSentAway) {
+  for (bool isNamed : {false, true}) {
+    port.reset();
+    port = std::make_unique<CardPort>(
+        "unix:" + path, nullptr,
+        CardPortOptions{.access = {.uids = {::getuid() + !isNamed}}});
+    device.connect(path);
+    if (isNamed)
+      device.greet();
+    else
+      device.expectEnded();
+  }
+}
+
 TEST_F(CardPortTest, BytesCrossBothWays) {
   open();
   put(*client, "question");

@@ -13,6 +13,7 @@
 #include <spdlog/logger.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <thrift/TApplicationException.h>
 
@@ -224,6 +225,52 @@ TEST_F(ServerTest, AFolderThatStaysLockedIsAnError) {
   Descriptor other = lockedFolder();
   const std::string why = whyNotListening();
   EXPECT_NE(why.find(folder + " locked"), std::string::npos) << why;
+}
+
+TEST_F(ServerTest, ASocketsFileHasItsModeWhateverTheUmask) {
+  struct stat file;
+  const mode_t before = ::umask(0);
+  for (mode_t mask : {0, 077}) {
+    ::umask(mask);
+    for (mode_t mode : {0600, 0660, 0777}) {
+      const Listener listener(parseUri(options.listen[0]), {.mode = mode});
+      ASSERT_EQ(::lstat(path().c_str(), &file), 0);
+      EXPECT_EQ(file.st_mode & 07777, mode) << "umask " << mask;
+    }
+    const Listener usual(parseUri(options.listen[0]));
+    ASSERT_EQ(::lstat(path().c_str(), &file), 0);
+    EXPECT_EQ(file.st_mode & 07777, 0600u) << "umask " << mask;
+  }
+  ::umask(before);
+}
+
+TEST_F(ServerTest, AnotherUsersConnectionIsClosed) {
+  options.access.uids = {::getuid() + 1, ::getuid() + 2};
+  start();
+  expectClosed(*raw());
+  EXPECT_EQ(log->count("event=denied at=" + address() +
+                       " from=pid:" + std::to_string(::getpid()) +
+                       " uid=" + std::to_string(::getuid())),
+            1);
+}
+
+TEST_F(ServerTest, AUserWhoIsNamedIsServed) {
+  options.access.uids = {::getuid() + 1, ::getuid()};
+  start();
+  expectServes();
+  EXPECT_EQ(log->count("event=denied"), 0);
+}
+
+TEST_F(ServerTest, UsersAreNotForTcp) {
+  options.listen = {"tcp:127.0.0.1:0"};
+  options.access.uids = {::getuid()};
+  try {
+    listen();
+    ADD_FAILURE() << "it listens";
+  } catch (const std::runtime_error& error) {
+    EXPECT_NE(std::string(error.what()).find("--allow-uid"), std::string::npos)
+        << error.what();
+  }
 }
 
 TEST_F(ServerTest, OneConnectionTooManyIsClosedAndTheOthersServed) {
