@@ -147,7 +147,7 @@ static int lanecall_engine_reset(void __iomem *regs)
 static u64 acceptable_features(struct lanecall_device *ldev)
 {
 	u64 offered = readl(ldev->regs + LANECALL_REG_FEATURES_LO);
-	u64 known = LANECALL_FEATURE_MODERATION;
+	u64 known = LANECALL_FEATURE_MODERATION | LANECALL_FEATURE_USERS;
 
 	if (ldev->card)
 		known |= LANECALL_FEATURE_CARD_RINGS;

@@ -7,8 +7,11 @@
  * has said so before DRAIN's register write returns. Otherwise the interrupt
  * that announces it, or the phase's deadline, runs lanecall_slot_reap().
  */
+#include <linux/cred.h>
 #include <linux/jiffies.h>
 #include <linux/moduleparam.h>
+#include <linux/uidgid.h>
+#include <linux/user_namespace.h>
 
 #include "lanecall.h"
 #include "trace.h"
@@ -203,6 +206,9 @@ static struct lanecall_channel *slot_open(struct lanecall_device *ldev)
 	lanecall_slot_write(slot, LANECALL_CH_FLAGS,
 			    ch->features & LANECALL_FEATURE_CARD_RINGS ?
 				    LANECALL_CHF_IN_CARD : 0);
+	if (ch->features & LANECALL_FEATURE_USERS)
+		lanecall_slot_write(slot, LANECALL_CH_USER,
+				    from_kuid(&init_user_ns, current_euid()));
 	lanecall_slot_write(slot, LANECALL_CH_COMMAND, LANECALL_CMD_OPEN);
 	return ch;
 }

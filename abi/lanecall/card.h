@@ -95,9 +95,14 @@ struct lanecall_card_greeting {
 	__u8 device[16]; /* HELLO: the device's name, NUL-padded, for logs */
 };
 
+/* Who opens the channel, as far as the driver has told. */
 struct lanecall_card_offer {
-	__le32 number; /* of the channel, for logs */
+	__le32 number; /* of the channel */
+	__le32 flags; /* LANECALL_CARD_OFFER_* */
+	__le32 user; /* with OFFER_USER: CH_USER */
 };
+
+#define LANECALL_CARD_OFFER_USER 0x1
 
 /*
  * Ring sizes, and the multiple at which everything placed has to begin and to
@@ -139,6 +144,7 @@ struct lanecall_card_frame {
 };
 
 LANECALL_ASSERT(sizeof(struct lanecall_card_greeting) == 48, "greeting");
+LANECALL_ASSERT(sizeof(struct lanecall_card_offer) == 12, "offer");
 LANECALL_ASSERT(sizeof(struct lanecall_card_place) == 20, "place");
 LANECALL_ASSERT(sizeof(struct lanecall_card_busy) == 16, "busy");
 LANECALL_ASSERT(__builtin_offsetof(struct lanecall_card_frame,

@@ -70,6 +70,7 @@
 #define LANECALL_FEATURE_CARD_RINGS 0x1 /* rings may lie in BAR 4 */
 #define LANECALL_FEATURE_MODERATION 0x2 /* CH_MODERATE_* have an effect */
 #define LANECALL_FEATURE_REGIONS 0x4 /* region.h; with a card port only */
+#define LANECALL_FEATURE_USERS 0x8 /* CH_USER is told to servers */
 
 /* ---- BAR 2: a channel's control block ---------------------------------- */
 
@@ -88,6 +89,7 @@
 #define LANECALL_CH_PAGE_SHIFT 0x30 /* RW: log2 of a table page's bytes */
 #define LANECALL_CH_MODERATE_BYTES 0x34 /* RW: see "Moderation" */
 #define LANECALL_CH_MODERATE_US 0x38
+#define LANECALL_CH_USER 0x3c /* RW: the id of the user who opens */
 #define LANECALL_CH_SIZE 0x40 /* bytes that have a meaning */
 
 /*

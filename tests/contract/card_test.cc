@@ -80,6 +80,7 @@ class Card : public Contract {
     d.channel->open();
     FirmwareFrame offer = expect(LANECALL_CARD_OFFER);
     d.id = offer.frame.channel;
+    offer_ = offer.frame.offer;
     bells_ = std::move(offer.descriptors);
     if (bells_.size() != 2) throw std::runtime_error("an OFFER without bells");
     return d;
@@ -157,6 +158,7 @@ class Card : public Contract {
   FirmwareListener firmware_{dir_};
   std::unique_ptr<FirmwareSession> session_;
   std::vector<Descriptor> bells_;  // of the last OFFER
+  lanecall_card_offer offer_{};    // likewise
   lanecall_card_place wanted_{};   // by the last PLACE
 };
 
@@ -483,6 +485,39 @@ INSTANTIATE_TEST_SUITE_P(
                       BadPlaces{"TxInRx", {0, 0x10000, 0x1f000}},
                       BadPlaces{"AllTheSame", {0, 0, 0}}),
     [](const auto& info) { return info.param.name; });
+
+TEST_F(Card, OfferTellsWhoOpens) {
+  use(makeDevice({.card = firmware_.card()}));
+  enableEngine(device(), LANECALL_FEATURE_CARD_RINGS | LANECALL_FEATURE_USERS);
+  for (uint32_t user : {0u, 1000u, 0xfffffffeu}) {
+    offered({.channel = 2, .user = user});
+    EXPECT_EQ(offer_.number, 2u);
+    EXPECT_EQ(offer_.flags, uint32_t{LANECALL_CARD_OFFER_USER});
+    EXPECT_EQ(offer_.user, user);
+    expect(LANECALL_CARD_CLOSE);
+  }
+}
+
+// What the register has means nothing then.
+TEST_F(Card, OfferTellsNoUserThatTheDriverDidNotTell) {
+  use(makeDevice({.card = firmware_.card()}));
+  enableEngine(device(), LANECALL_FEATURE_CARD_RINGS);
+  offered({.channel = 1, .user = 1000});
+  EXPECT_EQ(offer_.number, 1u);
+  EXPECT_EQ(offer_.flags, 0u);
+  EXPECT_EQ(offer_.user, 0u);
+}
+
+// As it was at OPEN, though the session began after that.
+TEST_F(Card, OfferTellsTheUserAtOpen) {
+  use(makeDevice({.card = firmware_.card()}));
+  enableEngine(device(), LANECALL_FEATURE_CARD_RINGS | LANECALL_FEATURE_USERS);
+  UserChannel channel(device(), {.user = 7});
+  channel.open();
+  channel.writeControl(LANECALL_CH_USER, 8);
+  session();
+  EXPECT_EQ(expect(LANECALL_CARD_OFFER).frame.offer.user, 7u);
+}
 
 TEST_F(Card, PlaceTellsSizesAndModeration) {
   use(makeDevice({.card = firmware_.card()}));

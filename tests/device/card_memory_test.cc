@@ -28,7 +28,7 @@ TEST_F(CardMemory, IsNotThereWithoutCard) {
   QemuDevice device({.rpc = server().rpc()});
   EXPECT_EQ(device.function().barSize(LANECALL_BAR_CARD), 0u);
   EXPECT_EQ(device.read32(LANECALL_REG_FEATURES_LO),
-            uint32_t{LANECALL_FEATURE_MODERATION});
+            uint32_t{LANECALL_FEATURE_MODERATION | LANECALL_FEATURE_USERS});
 }
 
 TEST_F(CardMemory, IsAPrefetchable64BitBar) {
@@ -39,7 +39,7 @@ TEST_F(CardMemory, IsAPrefetchable64BitBar) {
                                 PCI_BASE_ADDRESS_MEM_PREFETCH});
   EXPECT_EQ(device().read32(LANECALL_REG_FEATURES_LO),
             uint32_t{LANECALL_FEATURE_CARD_RINGS | LANECALL_FEATURE_MODERATION |
-                     LANECALL_FEATURE_REGIONS});
+                     LANECALL_FEATURE_REGIONS | LANECALL_FEATURE_USERS});
 }
 
 TEST_F(CardMemory, HasTheSizeOfTheProperty) {

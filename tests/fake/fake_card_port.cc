@@ -59,11 +59,12 @@ void FakeCardPort::greetingTimedOut() {
 
 // ---- To the server ---------------------------------------------------------
 
-uint64_t FakeCardPort::offer(unsigned number, int doorbell, int interrupt) {
+uint64_t FakeCardPort::offer(const lanecall_card_offer& offer, int doorbell,
+                             int interrupt) {
   lanecall_card_frame frame{};
   frame.type = LANECALL_CARD_OFFER;
   frame.channel = next_id_;
-  frame.offer.number = number;
+  frame.offer = offer;
   sendWith(frame, {doorbell, interrupt});
   return next_id_++;
 }

@@ -51,7 +51,7 @@ class FakeCardPort {
   bool isLive() const { return state_ == State::kLive; }
 
   // Offers a channel; returns the id it has in this session.
-  uint64_t offer(unsigned number, int doorbell, int interrupt);
+  uint64_t offer(const lanecall_card_offer& offer, int doorbell, int interrupt);
   // Of a frame about a channel, all but its type and id.
   void send(uint32_t type, uint64_t id, lanecall_card_frame frame = {});
 

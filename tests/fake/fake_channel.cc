@@ -22,7 +22,7 @@ bool is_aligned(uint64_t address, uint64_t to) {
 }
 
 bool is_writable_register(uint32_t offset) {
-  return offset >= LANECALL_CH_VECTOR && offset <= LANECALL_CH_MODERATE_US;
+  return offset >= LANECALL_CH_VECTOR && offset <= LANECALL_CH_USER;
 }
 
 uint32_t errorOf(int error) {
@@ -94,6 +94,8 @@ void FakeChannel::breach() {
 void FakeChannel::open() {
   const uint64_t index = address(LANECALL_CH_INDEX_LO);
   vector_ = registers_[LANECALL_CH_VECTOR / 4];
+  has_user_ = host_.accepted(LANECALL_FEATURE_USERS);
+  user_ = has_user_ ? registers_[LANECALL_CH_USER / 4] : 0;
   if (!is_aligned(index, LANECALL_INDEX_BYTES)) {
     return end(LANECALL_ERR_PROTOCOL);
   }

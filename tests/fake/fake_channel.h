@@ -137,7 +137,9 @@ class FakeChannel {
   const unsigned number_;
   std::array<uint32_t, LANECALL_CH_SIZE / 4> registers_{};
   uint32_t status_ = LANECALL_CLOSED;
-  unsigned vector_ = 0;                   // as taken at OPEN
+  unsigned vector_ = 0;    // as taken at OPEN
+  bool has_user_ = false;  // the driver has told it:
+  uint32_t user_ = 0;
   lanecall_index_page* index_ = nullptr;  // from OPEN to CLOSED
   Descriptor socket_;
   lanecall_ring tx_{}, rx_{};

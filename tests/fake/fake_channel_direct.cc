@@ -36,8 +36,9 @@ void FakeChannel::offer() {
   if (!direct_.doorbell.valid() || !direct_.interrupt.valid()) {
     return fallBack(LANECALL_ERR_RESOURCES);
   }
-  direct_.id = host_.card()->offer(number_, direct_.doorbell.get(),
-                                   direct_.interrupt.get());
+  direct_.id = host_.card()->offer(
+      {number_, has_user_ ? LANECALL_CARD_OFFER_USER : 0u, user_},
+      direct_.doorbell.get(), direct_.interrupt.get());
 }
 
 void FakeChannel::attachInCard() {

@@ -96,7 +96,7 @@ std::span<unsigned char> FakeDevice::cardMemory() {
 }
 
 uint64_t FakeDevice::features() const {
-  return LANECALL_FEATURE_MODERATION |
+  return LANECALL_FEATURE_MODERATION | LANECALL_FEATURE_USERS |
          (card_ ? LANECALL_FEATURE_CARD_RINGS : 0);
 }
 

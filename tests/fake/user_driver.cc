@@ -204,6 +204,7 @@ void UserChannel::doorbell() {
 void UserChannel::open() {
   writeControl64(LANECALL_CH_INDEX_LO, index_.address());
   writeControl(LANECALL_CH_VECTOR, vector_);
+  writeControl(LANECALL_CH_USER, options_.user);
   const bool card =
       device_.read32(LANECALL_REG_ACCEPTED_LO) & LANECALL_FEATURE_CARD_RINGS;
   writeControl(LANECALL_CH_FLAGS,

@@ -87,6 +87,7 @@ struct ChannelOptions {
   std::optional<uint32_t> flags{};  // default: IN_CARD if that was accepted
   uint32_t moderate_bytes = 0;
   uint32_t moderate_us = 0;
+  uint32_t user = 0;
 };
 
 // One channel. Belongs to one thread at a time. Waits sleep on the channel's

@@ -33,7 +33,8 @@ TEST(Ioctl, InfoDescribesTheChannel) {
   EXPECT_EQ(info.generation, static_cast<unsigned>(sysfs_number("generation")));
   EXPECT_FALSE(info.features & ~std::uint64_t{LANECALL_FEATURE_CARD_RINGS |
                                               LANECALL_FEATURE_MODERATION |
-                                              LANECALL_FEATURE_REGIONS});
+                                              LANECALL_FEATURE_REGIONS |
+                                              LANECALL_FEATURE_USERS});
   EXPECT_EQ(std::strlen(info.device), std::strlen("0000:00:00.0"));
 }
 

@@ -440,6 +440,9 @@ void lanecall_channel_doorbell(LanecallChannel *ch)
 
 static void connected(LanecallChannel *ch, int error)
 {
+    if (!error && ch->engine->proxy) {
+        error = lanecall_proxy_send(ch);
+    }
     if (error) {
         end_channel(ch, error_of_errno(error));
     } else {
@@ -753,6 +756,8 @@ void lanecall_channel_command(LanecallChannel *ch, uint32_t command)
         ch->in_card = false;
         ch->vector = ch->block.vector;
         ch->index_address = ch->block.index;
+        ch->has_user = is_accepted(ch->engine, LANECALL_FEATURE_USERS);
+        ch->user = ch->block.user;
         trace_lanecall_open(ch->engine->name, ch->number, ch->index_address,
                             ch->vector);
     }
@@ -925,4 +930,6 @@ void lanecall_channel_reset(LanecallChannel *ch)
     ch->status = 0;
     ch->vector = 0;
     ch->index_address = 0;
+    ch->has_user = false;
+    ch->user = 0;
 }

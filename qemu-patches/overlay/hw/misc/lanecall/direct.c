@@ -60,6 +60,10 @@ static int offer(LanecallChannel *ch)
     };
     int result = lanecall_bells_make(direct);
 
+    if (ch->has_user) {
+        frame.offer.flags = cpu_to_le32(LANECALL_CARD_OFFER_USER);
+        frame.offer.user = cpu_to_le32(ch->user);
+    }
     if (!result) {
         result = lanecall_card_offer(card, &frame,
             (int[]) { direct->doorbell, direct->interrupt });

@@ -10,6 +10,7 @@
  *   moderation.c  holds interrupts back
  *   connection.c  one socket: connects, watches
  *   server.c      where to connect to
+ *   proxy.c       says there who opened the channel
  *   dma.c         guest memory
  *
  * and for rings in card memory:
@@ -240,12 +241,15 @@ struct LanecallChannel {
         uint32_t page_shift;
         uint32_t moderate_bytes;
         uint32_t moderate_us;
+        uint32_t user;
     } block;
     uint32_t status;
 
     /* Taken at OPEN. */
     uint32_t vector;
     uint64_t index_address;
+    bool has_user; /* the driver has told: */
+    uint32_t user;
 
     /* The index page, mapped only while code is at work on the channel. */
     LanecallExtents index_extents;
@@ -317,6 +321,11 @@ int64_t lanecall_rx_room(LanecallChannel *ch);
 
 /* One receive: bytes put into RX, 0 at the end of the stream, or -errno. */
 ssize_t lanecall_rx_receive(LanecallChannel *ch, size_t room);
+
+/* ---- proxy.c ----------------------------------------------------------- */
+
+/* On a fresh connection of the channel: 0 or an errno value. */
+int lanecall_proxy_send(LanecallChannel *ch);
 
 /* ---- moderation.c -------------------------------------------------------- */
 

@@ -46,6 +46,7 @@ typedef struct LanecallEngine {
     uint32_t region_extents;
     uint32_t channels;
     uint32_t vectors; /* 0: one per channel and one for edu, at most 65 */
+    bool proxy; /* says who opened a channel, first on each connection */
     uint32_t rest_reads; /* for tests of drivers; see read_status() */
     int32_t rogue_ms; /* for tests: see rogue.c; 0: no interval, -1: good */
 

@@ -42,7 +42,7 @@ static void set_high(uint64_t *word, uint32_t value)
 
 static uint32_t offered(const LanecallEngine *engine)
 {
-    return LANECALL_FEATURE_MODERATION |
+    return LANECALL_FEATURE_MODERATION | LANECALL_FEATURE_USERS |
            (engine->card ? LANECALL_FEATURE_CARD_RINGS |
                            LANECALL_FEATURE_REGIONS : 0);
 }
@@ -184,6 +184,8 @@ static uint32_t block_read(const LanecallChannel *ch, hwaddr offset)
         return ch->block.moderate_bytes;
     case LANECALL_CH_MODERATE_US:
         return ch->block.moderate_us;
+    case LANECALL_CH_USER:
+        return ch->block.user;
     default:
         return 0;
     }
@@ -235,6 +237,9 @@ static void block_write(LanecallChannel *ch, hwaddr offset, uint32_t value)
         break;
     case LANECALL_CH_MODERATE_US:
         ch->block.moderate_us = value;
+        break;
+    case LANECALL_CH_USER:
+        ch->block.user = value;
         break;
     }
 }
