@@ -8,6 +8,7 @@
 #ifndef LANECALL_CARD_CHANNEL_H
 #define LANECALL_CARD_CHANNEL_H
 
+#include <lanecall/caller.h>
 #include <lanecall/card_memory.h>
 #include <lanecall/card_places.h>
 #include <lanecall/descriptor.h>
@@ -101,6 +102,7 @@ class CardChannel : public RingIo {
  public:
   struct Parts {
     std::string name;
+    Caller caller;
     std::shared_ptr<CardChannelSignals> signals;
     std::shared_ptr<CardModeration> moderation;  // null: none
     std::shared_ptr<void> admission;  // counts the channel until closed
@@ -132,6 +134,9 @@ class CardChannel : public RingIo {
   void refuse() override { leave(LANECALL_ERR_PROTOCOL); }
   bool isOpen() const override { return open_; }
   std::string name() const override { return parts_.name; }
+
+  // Who opened it.
+  const Caller& caller() const { return parts_.caller; }
 
   // What moves bytes for who serves this channel; may be null. Outlives it.
   const std::shared_ptr<CardDevice>& device() const { return parts_.device; }

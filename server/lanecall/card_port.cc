@@ -135,8 +135,13 @@ class CardPort::Impl final : public CardSessionHost {
         session.channels());
   }
 
-  std::uint32_t refusal() override {
+  std::uint32_t refusal(const Caller& caller) override {
     if (!listener_) return LANECALL_ERR_REFUSED;
+    if (!options_.policy.allows(caller)) {
+      log_->warn("event=denied at={} {} denied={}", address_, caller.str(),
+                 ++denied_);
+      return LANECALL_ERR_ACCESS;
+    }
     const int live = *live_;
     if (live < options_.maxChannels) {
       declined_ = false;
@@ -252,6 +257,7 @@ class CardPort::Impl final : public CardSessionHost {
       books_;
   std::vector<std::shared_ptr<CardSession>> sessions_;
   bool declined_ = false;
+  std::uint64_t denied_ = 0;
 
   // Guards ready_, and what says that it is not empty: hasReady_, waiting_.
   std::mutex mutex_;

@@ -15,6 +15,7 @@
 
 #include <lanecall/card_channel.h>
 #include <lanecall/listener.h>
+#include <lanecall/policy.h>
 #include <lanecall/uri.h>
 #include <spdlog/logger.h>
 
@@ -34,6 +35,7 @@ struct CardPortOptions {
   // the rest is there for rings.
   int buffersPercent = 50;
   SocketAccess access = {};  // of devices
+  Policy policy = {};        // whose channels are accepted
 };
 
 class CardPort {

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -80,11 +79,8 @@ std::size_t descriptorsOf(std::uint32_t type) {
 
 // The device's own word for itself, as a word.
 std::string wordOf(const __u8 (&text)[16]) {
-  std::string word;
-  for (std::size_t i = 0; i < sizeof text && text[i]; ++i) {
-    bool plain = std::isalnum(text[i]) || std::strchr("._:-", text[i]);
-    word.push_back(plain ? static_cast<char>(text[i]) : '_');
-  }
+  const auto* begin = reinterpret_cast<const char*>(text);
+  std::string word = deviceWord({begin, ::strnlen(begin, sizeof text)});
   return word.empty() ? "device" : word;
 }
 
@@ -293,10 +289,10 @@ void CardSession::takeOffer(const Frame& frame, Descriptors descriptors,
   }
   lastId_ = id;
   if (isCut) return decline(id, kNoDescriptors);
-  if (std::uint32_t error = host_.refusal())
-    return send(LANECALL_CARD_DECLINE, id, error);
   Channel channel;
-  channel.number = le32toh(frame.offer.number);
+  channel.caller = callerOf(frame.offer);
+  if (std::uint32_t error = host_.refusal(channel.caller))
+    return send(LANECALL_CARD_DECLINE, id, error);
   try {
     channel.signals = std::make_shared<CardChannelSignals>(
         std::move(descriptors[0]), std::move(descriptors[1]),
@@ -385,6 +381,13 @@ void CardSession::takeDrain(std::uint64_t id, Channel& channel) {
   channel.signals->end(-ESHUTDOWN);
 }
 
+Caller CardSession::callerOf(const lanecall_card_offer& offer) const {
+  Caller caller{device_, le32toh(offer.number), {}};
+  if (le32toh(offer.flags) & LANECALL_CARD_OFFER_USER)
+    caller.uid = le32toh(offer.user);
+  return caller;
+}
+
 // ---- A channel's life
 
 void CardSession::decline(std::uint64_t id, const std::string& why) {
@@ -445,7 +448,9 @@ void CardSession::choosePlaces(std::uint64_t id, Channel& channel) {
 std::unique_ptr<CardChannel> CardSession::map(std::uint64_t id,
                                               const Channel& channel) {
   CardChannel::Parts parts;
-  parts.name = "card:" + device_ + ":" + std::to_string(channel.number);
+  parts.name =
+      "card:" + device_ + ":" + std::to_string(*channel.caller.channel);
+  parts.caller = channel.caller;
   parts.signals = channel.signals;
   parts.moderation = channel.moderation;
   parts.admission = channel.admission;

@@ -50,9 +50,9 @@ class CardSessionHost {
   virtual std::shared_ptr<CardPlaces> placesOf(dev_t device, ino_t inode,
                                                std::uint64_t bytes) = 0;
   virtual void attached(const CardSession& session) = 0;
-  // Whether another channel is welcome: 0, or the LANECALL_ERR_* to decline it
-  // with.
-  virtual std::uint32_t refusal() = 0;
+  // Whether another channel, of this one, is welcome: 0, or the LANECALL_ERR_*
+  // to decline it with.
+  virtual std::uint32_t refusal(const Caller& caller) = 0;
   // Counts a channel, for refusal(), as long as anybody holds it: the device
   // may be done with a channel that a thread still serves.
   virtual std::shared_ptr<void> admit() = 0;
@@ -91,7 +91,7 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   struct Channel {
     State state = State::kAccepted;
     bool draining = false;
-    std::uint32_t number = 0;
+    Caller caller;
     int busy = 0;
     std::uint32_t txBytes = 0;
     std::uint32_t rxBytes = 0;
@@ -125,6 +125,7 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
 
   void moderate(Channel& channel, std::uint32_t bytes,
                 std::uint32_t microseconds);
+  Caller callerOf(const lanecall_card_offer& offer) const;
   void decline(std::uint64_t id, const std::string& why);
   bool reserve(Channel& channel);
   bool is_fair(std::uint64_t bytes) const;

@@ -5,9 +5,9 @@
 #ifndef LANECALL_CONNECTION_H
 #define LANECALL_CONNECTION_H
 
+#include <lanecall/accepted_transport.h>
 #include <lanecall/connection_log.h>
 #include <lanecall/server.h>
-#include <lanecall/stream_transport.h>
 
 #include <cstdint>
 #include <mutex>
@@ -35,12 +35,15 @@ class Connection {
 
  private:
   std::string serveCalls(const ProcessorMaker& maker);
-  bool awaitCall();
+  const char* serveAllowed(const ProcessorMaker& maker);
+  bool readCaller();
+  bool awaitFirstCall();
+  bool await(apache::thrift::transport::TTransport& from, int timeoutMs);
 
   const ServerOptions& options_;
   const std::shared_ptr<spdlog::logger> serverLog_;
   const ConnectionLog log_;
-  std::shared_ptr<StreamTransport> raw_;
+  std::shared_ptr<AcceptedTransport> raw_;
   std::shared_ptr<apache::thrift::transport::TTransport> stack_;
 
   // Guards the two below: stop() must not cut a call that has begun.

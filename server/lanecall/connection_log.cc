@@ -35,6 +35,16 @@ void ConnectionLog::connected() const {
   log_->info("event=connected connection={} at={} from={}", id_, at_, from_);
 }
 
+void ConnectionLog::told(const Caller& caller) const {
+  log_->info("event=caller connection={} {}", id_, caller.str());
+}
+
+void ConnectionLog::denied(const Caller& caller) const {
+  static std::atomic<std::uint64_t> denied{0};
+  log_->warn("event=denied connection={} at={} {} denied={}", id_, at_,
+             caller.str(), ++denied);
+}
+
 void ConnectionLog::closed(const std::string& why) const {
   log_->info("event=closed connection={} reason=\"{}\"", id_, logField(why));
 }

@@ -5,6 +5,7 @@
 #ifndef LANECALL_CONNECTION_LOG_H
 #define LANECALL_CONNECTION_LOG_H
 
+#include <lanecall/caller.h>
 #include <lanecall/limits.h>
 #include <spdlog/logger.h>
 
@@ -24,6 +25,10 @@ class ConnectionLog {
   std::uint64_t id() const { return id_; }
 
   void connected() const;
+  // By a device, of who opened the channel.
+  void told(const Caller& caller) const;
+  // For that; says how many were in all.
+  void denied(const Caller& caller) const;
   void closed(const std::string& why) const;
   // Called where an exception is handled: logs it.
   void failed(const Limits& limits) const;

@@ -90,7 +90,7 @@ class PollingServer::Poller
       ports_.push_back(std::make_unique<CardPort>(
           address, log_,
           CardPortOptions{options_.maxConnections, options_.cardBuffers,
-                          options_.access}));
+                          options_.access, options_.policy}));
       watch(ports_.back()->fd(), EPOLLIN);
     }
   }

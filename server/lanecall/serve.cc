@@ -203,6 +203,23 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
                  "Only this user's programs may connect to Unix sockets; any "
                  "number")
       ->take_all();
+  app.add_flag("--proxy", server.proxy,
+               "Connections of --listen begin with a PROXY header, which tells "
+               "who opened the channel (QEMU: -device edu,proxy=on)");
+  auto rules = [&](const char* option, auto add, const char* text) {
+    app.add_option_function<std::vector<std::string>>(
+           option,
+           [&server, add](const std::vector<std::string>& all) {
+             for (const std::string& rule : all) (server.policy.*add)(rule);
+           },
+           text)
+        ->take_all();
+  };
+  rules("--allow", &Policy::allow,
+        "Serve only channels that are so: device=NAME,channel=N,uid=N or some "
+        "of these; any number");
+  rules("--deny", &Policy::deny,
+        "Serve no channels that are so; goes before --allow; any number");
   app.add_option_function<std::string>(
       "--protocol",
       [&server](const std::string& name) {
@@ -293,6 +310,14 @@ void closeSandbox(const Sandbox& sandbox, spdlog::logger& log) {
   log.info("event=sandboxed landlock={}", sandbox.guardsFiles());
 }
 
+// A socket that is told of nobody would serve nobody, or anybody.
+void checkPolicy(const ServerOptions& options) {
+  if (!options.policy.isEmpty() && !options.listen.empty() && !options.proxy)
+    throw std::invalid_argument(
+        "--allow and --deny: with --listen, give --proxy, too, or nobody is "
+        "known there");
+}
+
 // One line for an error of the command line itself; returns the exit status.
 int misused(const char* program, const char* what) {
   std::fprintf(stderr, "%s: %s; see %s --help\n", program, what, program);
@@ -310,6 +335,9 @@ int run(int argc, char** argv, const ServerProgram& program) {
     for (const std::string& address : line.server.listen)
       parseListenUri(address);
     for (const std::string& address : line.server.card) parseCardUri(address);
+    if (line.server.listen.empty() && line.server.card.empty())
+      line.server.listen.push_back("tcp:127.0.0.1:9090");
+    checkPolicy(line.server);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     return misused(argv[0], error.what());
@@ -318,8 +346,6 @@ int run(int argc, char** argv, const ServerProgram& program) {
   }
   Limits& limits = line.server.limits;
   limits.stringBytes = line.maxString ? line.maxString : limits.messageBytes;
-  if (line.server.listen.empty() && line.server.card.empty())
-    line.server.listen.push_back("tcp:127.0.0.1:9090");
 
   auto log = makeLog(line.logLevel);
   adoptThriftOutput(log);

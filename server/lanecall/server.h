@@ -17,6 +17,7 @@
 #include <lanecall/buffered.h>
 #include <lanecall/limits.h>
 #include <lanecall/listener.h>
+#include <lanecall/policy.h>
 #include <lanecall/spin.h>
 #include <lanecall/wake.h>
 #include <spdlog/logger.h>
@@ -42,7 +43,13 @@ struct ServerOptions {
   Framing framing = Framing::kBuffered;
   Limits limits;
   int maxConnections = 256;
-  SocketAccess access;  // of Unix sockets, where devices attach, too
+  SocketAccess access = {};  // of Unix sockets, where devices attach, too
+  // Whose channels are served; anybody's without rules. Where devices attach
+  // they tell who opens a channel; on sockets only with proxy: then every
+  // connection begins with the PROXY header of a device with proxy=on, and one
+  // that does not is closed.
+  bool proxy = false;
+  Policy policy = {};
   // Milliseconds, 0 for no limit.
   int idleTimeoutMs = 600'000;
   int messageTimeoutMs = 60'000;

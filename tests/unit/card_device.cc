@@ -244,8 +244,9 @@ void CardDevice::greet() {
 void CardDevice::sendOffer() {
   doorbell = makeEvent();
   interrupt = makeEvent();
-  send(frame(LANECALL_CARD_OFFER, ++lastId_),
-       {doorbell.get(), interrupt.get()});
+  auto offered = frame(LANECALL_CARD_OFFER, ++lastId_);
+  offered.offer = opener;
+  send(offered, {doorbell.get(), interrupt.get()});
 }
 
 bool CardDevice::tryOffer() {

@@ -104,6 +104,8 @@ class CardDevice {
 
   // HELLO and WELCOME.
   void greet();
+  // Whose channels are offered.
+  lanecall_card_offer opener{};
   // OFFER to ACCEPT; returns the id.
   std::uint64_t offer();
   // OFFER; whether it was accepted.

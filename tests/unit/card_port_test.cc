@@ -107,6 +107,36 @@ TEST_F(CardPortTest, AnotherUsersDeviceIsSentAway) {
   }
 }
 
+TEST_F(CardPortTest, AChannelKnowsWhoOpenedIt) {
+  device.opener.number = htole32(5);
+  open();
+  EXPECT_EQ(channel->caller(), (Caller{"edu0", 5, {}}));
+  device.opener.flags = htole32(LANECALL_CARD_OFFER_USER);
+  device.opener.user = htole32(1000);
+  const auto other = device.open();
+  EXPECT_EQ(accept()->caller(), (Caller{"edu0", 5, 1000}));
+}
+
+TEST_F(CardPortTest, WhomThePolicyDoesNotAllowIsDeclined) {
+  Policy policy;
+  policy.allow("uid=0");
+  port.reset();
+  port = std::make_unique<CardPort>("unix:" + path, nullptr,
+                                    CardPortOptions{.policy = policy});
+  device.connect(path);
+  device.greet();
+  device.offerDeclined(LANECALL_ERR_ACCESS);  // it does not say who
+  device.opener.flags = htole32(LANECALL_CARD_OFFER_USER);
+  device.opener.user = htole32(1000);
+  device.offerDeclined(LANECALL_ERR_ACCESS);
+  device.opener.user = 0;
+  client = device.open();
+  channel = accept();
+  EXPECT_EQ(channel->caller().uid, 0u);
+  device.opener.user = htole32(1000);
+  device.offerDeclined(LANECALL_ERR_ACCESS);
+}
+
 TEST_F(CardPortTest, BytesCrossBothWays) {
   open();
   put(*client, "question");

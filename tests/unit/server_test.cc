@@ -29,6 +29,7 @@
 
 #include "edu_handler.h"
 #include "log_lines.h"
+#include "proxy_bytes.h"
 
 namespace lanecall {
 namespace {
@@ -259,6 +260,105 @@ TEST_F(ServerTest, AUserWhoIsNamedIsServed) {
   start();
   expectServes();
   EXPECT_EQ(log->count("event=denied"), 0);
+}
+
+// A device's connections begin with a header.
+class ProxiedServerTest : public ServerTest {
+ protected:
+  ProxiedServerTest() { options.proxy = true; }
+
+  static std::string header(std::uint32_t uid) {
+    return test::proxyHeader(test::proxyField(0xe0, "edu0") +
+                             test::proxyNumber(0xe1, 3) +
+                             test::proxyNumber(0xe2, uid));
+  }
+
+  std::unique_ptr<StreamTransport> said(const std::string& bytes) {
+    auto transport = raw();
+    transport->write(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                     static_cast<std::uint32_t>(bytes.size()));
+    return transport;
+  }
+
+  void expectServed(std::unique_ptr<StreamTransport> transport) {
+    edu::EduClient client(protocolOn(std::move(transport)));
+    client.ping();
+  }
+};
+
+TEST_F(ProxiedServerTest, IsToldWhoCalls) {
+  std::promise<Caller> told;
+  maker = [&](const auto& connection) {
+    told.set_value(callerOf(connection.transport));
+    return std::make_shared<edu::EduProcessor>(edu);
+  };
+  start();
+  expectServed(said(header(1000)));
+  EXPECT_EQ(told.get_future().get(), (Caller{"edu0", 3, 1000}));
+  EXPECT_EQ(log->count(" device=edu0 channel=3 uid=1000"), 1);
+}
+
+TEST_F(ProxiedServerTest, ServesWhomThePolicyAllows) {
+  options.policy.allow("uid=0");
+  start();
+  expectServed(said(header(0)));
+  expectClosed(*said(header(1000)));
+  expectClosed(*said(header(1000)));
+  EXPECT_EQ(log->count("event=denied connection="), 2);
+  EXPECT_EQ(log->count("device=edu0 channel=3 uid=1000 denied="), 2);
+  expectServed(said(header(0)));
+}
+
+TEST_F(ProxiedServerTest, MakesNoHandlerForWhomItDoesNotServe) {
+  options.policy.deny("uid=1000");
+  std::atomic<int> made{0};
+  maker = [&](const auto&) {
+    ++made;
+    return std::make_shared<edu::EduProcessor>(edu);
+  };
+  start();
+  expectClosed(*said(header(1000)));
+  EXPECT_EQ(made, 0);
+  expectServed(said(header(1001)));
+  EXPECT_EQ(made, 1);
+}
+
+TEST_F(ProxiedServerTest, WhoDoesNotSayIsClosedAndNamedInTheLog) {
+  start();
+  expectClosed(*said(std::string("\x80\x01\x00\x01\x00\x00\x00\x04ping", 12)));
+  log->await("event=failed");
+  EXPECT_EQ(log->count("does not begin with a PROXY header; --proxy is for "
+                       "devices with proxy=on"),
+            1);
+  expectServed(said(header(0)));
+}
+
+TEST_F(ProxiedServerTest, AHeaderThatTricklesInIsCutOff) {
+  options.messageTimeoutMs = 50;
+  start();
+  auto silent = raw();
+  auto halfway = said(header(0).substr(0, 20));
+  expectClosed(*silent);
+  expectClosed(*halfway);
+}
+
+TEST_F(ProxiedServerTest, StopsWhileItWaitsForAHeader) {
+  start();
+  auto silent = raw();
+  log->await("event=connected");
+  EXPECT_TRUE(stop());
+}
+
+TEST_F(ProxiedServerTest, AHeaderThatNobodyReadsIsNamedInTheLog) {
+  options.proxy = false;
+  for (Framing framing : {Framing::kBuffered, Framing::kFramed}) {
+    options.framing = framing;
+    start();
+    expectClosed(*said(header(0) + "a call"));
+    EXPECT_TRUE(stop());
+    EXPECT_EQ(log->count("start this server with --proxy"), 1);
+    log = std::make_shared<LogLines>();
+  }
 }
 
 TEST_F(ServerTest, UsersAreNotForTcp) {

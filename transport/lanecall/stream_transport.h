@@ -31,6 +31,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace lanecall {
@@ -85,6 +86,9 @@ class StreamTransport
 
   // Bytes that peek() has read ahead.
   bool hasReadAhead() const { return aheadAt_ < aheadEnd_; }
+  std::span<const std::uint8_t> readAhead() const {
+    return {ahead_.data() + aheadAt_, aheadEnd_ - aheadAt_};
+  }
 
  protected:
   // Of whom an error is to speak.
