@@ -23,7 +23,11 @@
 
 #include "lanecall.h"
 
-#define LANECALL_ADD_MS 10000 /* the device copies a table, under no condition */
+/* The device copies a table, under no condition. */
+static unsigned int add_ms = 10000;
+module_param(add_ms, uint, 0644);
+MODULE_PARM_DESC(add_ms,
+		 "How long a device may take to accept a region before it is reset (ms)");
 
 static unsigned int revoke_ms = 10000;
 module_param(revoke_ms, uint, 0644);
@@ -508,7 +512,7 @@ int lanecall_region_register(struct lanecall_channel *ch,
 		return PTR_ERR(loan);
 	err = command_add(loan);
 	if (!err)
-		err = outcome(loan, added, LANECALL_ADD_MS);
+		err = outcome(loan, added, READ_ONCE(add_ms));
 	if (!err)
 		err = publish(loan, wanted);
 	if (err)
