@@ -249,6 +249,7 @@ struct lanecall_channel {
 	bool detached; /* the device was stopped */
 	bool broken; /* the device lied */
 	bool started; /* a status other than CLOSED was seen */
+	u32 reached; /* the state last seen */
 	bool attach_sent; /* set under setup, too */
 	bool in_card; /* where the rings lie; chosen with attach_sent */
 	bool attached; /* rings are there: RUNNING was seen */

@@ -45,6 +45,12 @@ static bool brings_rings(const struct lanecall_channel *ch, u32 word)
 	       (state == LANECALL_RUNNING || state == LANECALL_ENDED);
 }
 
+/* States come in the order of their numbers. */
+static bool goes_back(const struct lanecall_channel *ch, u32 state)
+{
+	return state < ch->reached;
+}
+
 /* States that only a driver's command leads to. */
 static bool is_unasked(u32 state)
 {
@@ -117,6 +123,11 @@ int lanecall_channel_look(struct lanecall_channel *ch, u32 *word)
 		lanecall_channel_break_locked(ch, "closed without being asked");
 		return -EIO;
 	}
+	if (goes_back(ch, LANECALL_STATE(*word))) {
+		lanecall_channel_break_locked(ch, "state goes back");
+		return -EIO;
+	}
+	ch->reached = LANECALL_STATE(*word);
 	if (brings_rings(ch, *word) &&
 	    lanecall_rings_adopt(ch, LANECALL_STATE(*word) == LANECALL_ENDED)) {
 		lanecall_channel_break_locked(ch, "impossible place of rings");
