@@ -209,6 +209,9 @@ int lanecall_channel_wait_open(struct lanecall_channel *ch)
 					       interrupts(slot) != seen);
 		if (err)
 			return err;
+		/* Interrupts without end must not keep signals out. */
+		if (signal_pending(current))
+			return -ERESTARTSYS;
 	}
 	return lanecall_status_errno(word);
 }
