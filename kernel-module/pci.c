@@ -198,10 +198,14 @@ static void lanecall_device_release(struct device *dev)
 	kfree(ldev);
 }
 
+/* Interrupts, which start reapers, came after it in probe: they are freed. */
 static void lanecall_device_put(void *data)
 {
 	struct lanecall_device *ldev = data;
+	unsigned int i;
 
+	for (i = 0; i < ldev->slot_count; i++)
+		cancel_delayed_work_sync(&ldev->slots[i].reap);
 	put_device(&ldev->dev);
 }
 
@@ -355,14 +359,11 @@ static int lanecall_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 static void lanecall_remove(struct pci_dev *pdev)
 {
 	struct lanecall_device *ldev = pci_get_drvdata(pdev);
-	unsigned int i;
 
 	cdev_device_del(&ldev->cdev, &ldev->dev);
 	/* Files may stay open; the device that comes back is to have its name. */
 	lanecall_minor_put(ldev);
 	lanecall_engine_stop(ldev);
-	for (i = 0; i < ldev->slot_count; i++)
-		cancel_delayed_work_sync(&ldev->slots[i].reap);
 }
 
 static void lanecall_shutdown(struct pci_dev *pdev)
