@@ -134,7 +134,7 @@ overlay_files() {
 	local file
 	(cd "$qemu_patches/overlay" && find . -type f -printf '%P\n' | sort) |
 		while read -r file; do say "$qemu_patches/overlay/$file $file"; done
-	for file in card device platform proxy region ring rogue; do
+	for file in card device hostile platform proxy region ring rogue; do
 		say "$lanecall_root/abi/lanecall/$file.h include/lanecall/$file.h"
 	done
 }

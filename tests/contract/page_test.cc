@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <lanecall/card.h>
+#include <lanecall/hostile.h>
 #include <lanecall/region.h>
 #include <lanecall/rogue.h>
 
@@ -151,6 +152,40 @@ TEST(Page, RogueRegistersAreTheHeaders) {
       {"GIVEN_BACK", LANECALL_ROGUE_GIVEN_BACK},
       {"FORGET", LANECALL_ROGUE_FORGET}};
   EXPECT_EQ(numbered({"command", "writes 8 bytes, \"rogueDMA\""}), commands);
+}
+
+TEST(Page, HostileRegistersAreTheHeaders) {
+  std::map<std::string, uint32_t> offsets;
+  for (const Row& row :
+       tableOfPage({"offset", "name", "access", "of a device that lies"})) {
+    offsets[row[1]] = hex(row[0].substr(0, 5));
+  }
+  const std::map<std::string, uint32_t> header{
+      {"HOSTILE_PLACES", LANECALL_REG_HOSTILE_PLACES_LO},
+      {"HOSTILE_KIND", LANECALL_REG_HOSTILE_KIND},
+      {"HOSTILE_ONE_IN", LANECALL_REG_HOSTILE_ONE_IN},
+      {"HOSTILE_SEED", LANECALL_REG_HOSTILE_SEED},
+      {"HOSTILE_TOLD", LANECALL_REG_HOSTILE_TOLD}};
+  EXPECT_EQ(offsets, header);
+  const std::map<std::string, int> kinds{
+      {"ZERO", LANECALL_LIE_ZERO},
+      {"ONE", LANECALL_LIE_ONE},
+      {"ALL_ONES", LANECALL_LIE_ALL_ONES},
+      {"ONE_MORE", LANECALL_LIE_ONE_MORE},
+      {"ONE_LESS", LANECALL_LIE_ONE_LESS},
+      {"HIGHEST_BIT", LANECALL_LIE_HIGHEST_BIT},
+      {"OTHER_BIT", LANECALL_LIE_OTHER_BIT},
+      {"RANDOM", LANECALL_LIE_RANDOM},
+      {"OLD", LANECALL_LIE_OLD},
+      {"LATE", LANECALL_LIE_LATE}};
+  EXPECT_EQ(numbered({"kind of lie", "instead of the truth"}), kinds);
+  // Those of the table are all there are.
+  int next = 0;
+  for (const Row& row : tableOfPage({"places", "", "a chance is"})) {
+    EXPECT_EQ(std::stoi(row[0]), next) << row[0];
+    next = std::stoi(row[0].substr(row[0].find_last_of(" ") + 1)) + 1;
+  }
+  EXPECT_EQ(next, LANECALL_HOSTILE_PLACES);
 }
 
 TEST(Page, StatesAndErrorsAreTheHeaders) {

@@ -121,12 +121,14 @@ static bool map_index(LanecallChannel *ch)
     return true;
 }
 
+/* The end of the work on a channel. */
 static void unmap_index(LanecallChannel *ch)
 {
     if (ch->index) {
         ch->index = NULL;
         lanecall_dma_unmap(ch->engine->pdev, &ch->index_extents,
                            LANECALL_INDEX_BYTES);
+        lanecall_hostile_page(ch->engine->hostile, ch);
     }
 }
 
@@ -140,7 +142,7 @@ static void set_state(LanecallChannel *ch, uint32_t state, uint32_t error)
     }
     trace_lanecall_state(ch->engine->name, ch->number, state_name(state),
                          error_name(error));
-    if (ch->index) {
+    if (ch->index && !lanecall_hostile_tells(ch->engine->hostile, ch)) {
         lanecall_wmb(); /* after all it announces; pairs with the driver's */
         lanecall_put32(&ch->index->status, ch->status);
     }

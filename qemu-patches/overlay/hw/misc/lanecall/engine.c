@@ -63,6 +63,14 @@ static void free_rogue(LanecallEngine *engine)
     }
 }
 
+static void free_hostile(LanecallEngine *engine)
+{
+    if (engine->hostile) {
+        lanecall_hostile_free(engine->hostile);
+        engine->hostile = NULL;
+    }
+}
+
 static void free_channels(LanecallEngine *engine)
 {
     unsigned i;
@@ -77,6 +85,7 @@ static void free_channels(LanecallEngine *engine)
     free_servers(engine);
     free_regions(engine);
     free_rogue(engine);
+    free_hostile(engine);
     g_free(engine->name);
     engine->name = NULL;
 }
@@ -132,12 +141,18 @@ void lanecall_leave(LanecallEngine *engine, bool entered)
     DEVICE(pdev)->mem_reentrancy_guard.engaged_in_io = entered;
 }
 
-void lanecall_interrupt(LanecallEngine *engine, uint32_t vector)
+void lanecall_interrupt_now(LanecallEngine *engine, uint32_t vector)
 {
     if (vector < engine->vectors) {
         set_bit(vector, engine->pending);
         engine->any_pending = true;
     }
+}
+
+void lanecall_interrupt(LanecallEngine *engine, uint32_t vector)
+{
+    lanecall_interrupt_now(engine,
+                           lanecall_hostile_vector(engine->hostile, vector));
 }
 
 /* ---- Breaches ---------------------------------------------------------- */
@@ -192,6 +207,7 @@ void lanecall_engine_reset(LanecallEngine *engine)
     }
     bitmap_zero(engine->pending, LANECALL_MAX_VECTORS);
     engine->any_pending = false;
+    lanecall_hostile_reset(engine->hostile);
     memset(engine->accepted, 0, sizeof(engine->accepted));
     engine->control = 0;
     engine->status = 0;
@@ -328,6 +344,9 @@ bool lanecall_realize(LanecallEngine *engine, PCIDevice *pdev, Error **errp)
     }
     if (engine->rogue_ms >= 0) {
         engine->rogue = lanecall_rogue_new(engine);
+    }
+    if (engine->hostile_seed >= 0) {
+        engine->hostile = lanecall_hostile_new(engine);
     }
     lanecall_registers_init(engine);
     if (engine->card) {

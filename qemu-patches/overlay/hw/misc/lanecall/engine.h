@@ -31,6 +31,10 @@
  *
  *   rogue.c       writes where it may not
  *
+ * and for tests of what a driver believes:
+ *
+ *   hostile.c     lies
+ *
  * Re-entrancy: raising an interrupt writes to an address of the guest's choice.
  * That can come back to this device as a register access, a reset, even as its
  * removal. So interrupts are only noted while code is at work and raised by
@@ -61,6 +65,9 @@ void lanecall_leave(LanecallEngine *engine, bool entered);
 
 /* Notes an interrupt; a vector the device does not have is ignored. */
 void lanecall_interrupt(LanecallEngine *engine, uint32_t vector);
+
+/* The same, of that vector, even for a device that lies. */
+void lanecall_interrupt_now(LanecallEngine *engine, uint32_t vector);
 
 /* Counts what the guest did against the specification, and logs some of it. */
 void lanecall_breach(LanecallEngine *engine, const char *what, uint64_t value);
@@ -491,6 +498,9 @@ void lanecall_regions_free(LanecallRegions *regions);
 /* Forgets them all; after the mover's reset. Were there any? */
 bool lanecall_regions_reset(LanecallRegions *regions);
 
+/* Tells the driver once more that the region in @slot is active, if it is. */
+void lanecall_regions_say_again(LanecallRegions *regions, uint32_t slot);
+
 uint32_t lanecall_regions_read(const LanecallRegions *regions, hwaddr offset);
 
 /* To be called between lanecall_enter() and lanecall_leave(). */
@@ -667,5 +677,51 @@ uint32_t lanecall_rogue_read(const LanecallRogue *rogue, hwaddr offset);
 
 /* To be called between lanecall_enter() and lanecall_leave(). */
 void lanecall_rogue_write(LanecallRogue *rogue, hwaddr offset, uint32_t value);
+
+/* ---- hostile.c ----------------------------------------------------------- */
+
+/* All that take @hostile take NULL for a device that does not lie. */
+
+LanecallHostile *lanecall_hostile_new(LanecallEngine *engine);
+void lanecall_hostile_free(LanecallHostile *hostile);
+
+/* Forgets what it still had to tell. */
+void lanecall_hostile_reset(LanecallHostile *hostile);
+
+/* The truth, or what is said instead at that place (lanecall/hostile.h). */
+uint32_t lanecall_hostile_value(LanecallHostile *hostile, unsigned place,
+                                uint32_t truth);
+
+/*
+ * What a command is taken for. Those up to @last_that_takes have the device use
+ * memory that the driver names: no other is taken for one of them.
+ */
+uint32_t lanecall_hostile_command(LanecallHostile *hostile, unsigned place,
+                                  uint32_t truth, uint32_t last_that_takes);
+
+/* The vector to be raised for that one, now; one there is not: none. */
+uint32_t lanecall_hostile_vector(LanecallHostile *hostile, uint32_t vector);
+
+/*
+ * A channel's status has changed: if this is true, do not write it to its page.
+ * lanecall_hostile_page() does, at the end of the work on the channel, with
+ * whatever else is to be said there. After that it may be CLOSED.
+ */
+bool lanecall_hostile_tells(LanecallHostile *hostile,
+                            const LanecallChannel *ch);
+void lanecall_hostile_page(LanecallHostile *hostile, LanecallChannel *ch);
+
+/* What its register says. After that it may be CLOSED. */
+uint32_t lanecall_hostile_status(LanecallHostile *hostile, LanecallChannel *ch);
+
+/* @word is about to be written to @address, a region's. False: not now. */
+bool lanecall_hostile_says(LanecallHostile *hostile, uint64_t address,
+                           uint32_t vector, uint32_t *word);
+
+uint32_t lanecall_hostile_read(const LanecallHostile *hostile, hwaddr offset);
+
+/* To be called between lanecall_enter() and lanecall_leave(). */
+void lanecall_hostile_write(LanecallHostile *hostile, hwaddr offset,
+                            uint32_t value);
 
 #endif

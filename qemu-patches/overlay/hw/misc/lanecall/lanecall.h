@@ -30,6 +30,7 @@ typedef struct LanecallRegions LanecallRegions;
 typedef struct LanecallPacket LanecallPacket;
 typedef struct LanecallMover LanecallMover;
 typedef struct LanecallRogue LanecallRogue;
+typedef struct LanecallHostile LanecallHostile;
 
 /* Bounds what others can have written to the log: messages in this second. */
 typedef struct LanecallLog {
@@ -48,6 +49,7 @@ typedef struct LanecallEngine {
     uint32_t vectors; /* 0: one per channel and one for edu, at most 65 */
     bool proxy; /* says who opened a channel, first on each connection */
     uint32_t rest_reads; /* for tests of drivers; see read_status() */
+    int64_t hostile_seed; /* for tests: see hostile.c; -1: honest */
     int32_t rogue_ms; /* for tests: see rogue.c; 0: no interval, -1: good */
 
     PCIDevice *pdev;
@@ -56,6 +58,7 @@ typedef struct LanecallEngine {
     LanecallCard *card; /* NULL without card */
     LanecallRegions *regions; /* NULL without card */
     LanecallRogue *rogue; /* NULL without x-rogue-dma */
+    LanecallHostile *hostile; /* NULL without x-hostile */
     LanecallChannel *channel; /* an array of `channels`; NULL if unrealized */
     MemoryRegion bar;
     MemoryRegion card_memory; /* with card only */

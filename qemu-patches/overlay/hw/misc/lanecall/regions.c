@@ -13,6 +13,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/xxhash.h"
 #include "qapi/error.h"
+#include "lanecall/hostile.h"
 #include "engine.h"
 #include "trace.h"
 
@@ -43,6 +44,7 @@ struct LanecallRegion {
     uint64_t next_page; /* bus address of those that follow */
     Extent *extent; /* sorted; neighbours in memory are one */
     uint32_t extents;
+    bool disowned; /* the driver was told that it is FREE, and it is not */
     unsigned in_flight; /* pieces of it that mover.c has mapped */
     QLIST_ENTRY(LanecallRegion) same_hash; /* unless FREE or REMOVING */
     QTAILQ_ENTRY(LanecallRegion) next; /* that is ADDING */
@@ -167,15 +169,18 @@ bool lanecall_regions_have(const LanecallRegions *regions, uint64_t address)
 /* ---- The driver is told -------------------------------------------------- */
 
 /* If it cannot be written, the driver has taken its own descriptor away. */
-static bool tell(LanecallRegions *regions, const LanecallRegion *region,
+static bool tell(LanecallRegions *regions, LanecallRegion *region,
                  uint32_t state, uint32_t error)
 {
     LanecallEngine *engine = regions->engine;
     uint64_t address = region->descriptor +
                        offsetof(struct lanecall_region, status);
-    bool told = lanecall_dma_put32(engine->pdev, address,
-                                   LANECALL_REGION_WORD(state, error));
+    uint32_t word = LANECALL_REGION_WORD(state, error);
+    bool told = !lanecall_hostile_says(engine->hostile, address,
+                                       region->vector, &word) ||
+                lanecall_dma_put32(engine->pdev, address, word);
 
+    region->disowned = LANECALL_REGION_STATE(word) == LANECALL_REGION_FREE;
     trace_lanecall_region(engine->name, region - regions->slot, state, error);
     lanecall_interrupt(engine, region->vector);
     return told;
@@ -318,6 +323,15 @@ static uint32_t take_page(LanecallRegions *regions, LanecallRegion *region)
     return LANECALL_ERR_NONE;
 }
 
+static void tell_active(LanecallRegions *regions, LanecallRegion *region)
+{
+    if (!tell(regions, region, LANECALL_REGION_ACTIVE, LANECALL_ERR_NONE)) {
+        free_slot(regions, region, LANECALL_ERR_DMA);
+    } else if (region->disowned) {
+        clear_slot(regions, region);
+    }
+}
+
 static void activate(LanecallRegions *regions, LanecallRegion *region)
 {
     if (region->taken_bytes != region->bytes) {
@@ -327,8 +341,16 @@ static void activate(LanecallRegions *regions, LanecallRegion *region)
     QTAILQ_REMOVE(&regions->adding, region, next);
     region->state = SLOT_ACTIVE;
     region->extent = g_renew(Extent, region->extent, region->extents);
-    if (!tell(regions, region, LANECALL_REGION_ACTIVE, LANECALL_ERR_NONE)) {
-        free_slot(regions, region, LANECALL_ERR_DMA);
+    tell_active(regions, region);
+}
+
+void lanecall_regions_say_again(LanecallRegions *regions, uint32_t slot)
+{
+    LanecallRegion *region = &regions->slot[slot];
+
+    if (slot < regions->engine->region_slots &&
+        region->state == SLOT_ACTIVE && !region->in_flight) {
+        tell_active(regions, region);
     }
 }
 
@@ -498,7 +520,10 @@ void lanecall_regions_write(LanecallRegions *regions, hwaddr offset,
         break;
     case LANECALL_REG_REGION_COMMAND:
         if (takes_commands(regions->engine)) {
-            run_command(regions, value);
+            run_command(regions,
+                lanecall_hostile_command(regions->engine->hostile,
+                                         LANECALL_HOSTILE_REGION_COMMAND,
+                                         value, LANECALL_REGION_ADD));
         }
         break;
     }

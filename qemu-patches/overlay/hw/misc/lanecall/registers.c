@@ -6,6 +6,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/units.h"
+#include "lanecall/hostile.h"
 #include "lanecall/rogue.h"
 #include "engine.h"
 
@@ -67,6 +68,11 @@ static bool is_rogue(hwaddr offset)
     return offset >= LANECALL_REG_ROGUE_LO;
 }
 
+static bool is_hostile(hwaddr offset)
+{
+    return offset >= LANECALL_REG_HOSTILE_PLACES_LO && !is_rogue(offset);
+}
+
 static uint32_t device_read(LanecallEngine *engine, hwaddr offset)
 {
     switch (offset) {
@@ -108,9 +114,31 @@ static uint32_t device_read(LanecallEngine *engine, hwaddr offset)
         if (engine->rogue && is_rogue(offset)) {
             return lanecall_rogue_read(engine->rogue, offset);
         }
+        if (engine->hostile && is_hostile(offset)) {
+            return lanecall_hostile_read(engine->hostile, offset);
+        }
         return engine->regions ? lanecall_regions_read(engine->regions, offset)
                                : 0;
     }
+}
+
+/* A device whose memory may still be touched does not say otherwise. */
+static bool may_lie(const LanecallEngine *engine, hwaddr offset)
+{
+    return offset / 4 < LANECALL_HOSTILE_CH_STATUS &&
+           (offset != LANECALL_REG_STATUS ||
+            !(engine->status & LANECALL_STATUS_RESETTING));
+}
+
+static uint32_t device_says(LanecallEngine *engine, hwaddr offset)
+{
+    bool lies = may_lie(engine, offset);
+    uint32_t value = device_read(engine, offset);
+
+    return lies ? lanecall_hostile_value(engine->hostile,
+                                         LANECALL_HOSTILE_REGISTER(offset),
+                                         value)
+                : value;
 }
 
 static void write_control(LanecallEngine *engine, uint32_t value)
@@ -145,6 +173,8 @@ static void device_write(LanecallEngine *engine, hwaddr offset, uint32_t value)
     default:
         if (engine->rogue && is_rogue(offset)) {
             lanecall_rogue_write(engine->rogue, offset, value);
+        } else if (engine->hostile && is_hostile(offset)) {
+            lanecall_hostile_write(engine->hostile, offset, value);
         } else if (engine->regions) {
             lanecall_regions_write(engine->regions, offset, value);
         }
@@ -153,11 +183,11 @@ static void device_write(LanecallEngine *engine, hwaddr offset, uint32_t value)
 
 /* ---- Control blocks ---------------------------------------------------- */
 
-static uint32_t block_read(const LanecallChannel *ch, hwaddr offset)
+static uint32_t block_read(LanecallChannel *ch, hwaddr offset)
 {
     switch (offset) {
     case LANECALL_CH_STATUS:
-        return ch->status;
+        return lanecall_hostile_status(ch->engine->hostile, ch);
     case LANECALL_CH_VECTOR:
         return ch->block.vector;
     case LANECALL_CH_FLAGS:
@@ -196,7 +226,10 @@ static void block_write(LanecallChannel *ch, hwaddr offset, uint32_t value)
     switch (offset) {
     case LANECALL_CH_COMMAND:
         if (is_enabled(ch->engine)) {
-            lanecall_channel_command(ch, value);
+            lanecall_channel_command(ch,
+                lanecall_hostile_command(ch->engine->hostile,
+                                         LANECALL_HOSTILE_COMMAND, value,
+                                         LANECALL_CMD_ATTACH));
         }
         break;
     case LANECALL_CH_VECTOR:
@@ -272,7 +305,7 @@ static uint64_t bar_read(void *opaque, hwaddr offset, unsigned size)
         return 0;
     }
     if (offset < CHANNEL_OFFSET) {
-        return device_read(engine, offset);
+        return device_says(engine, offset);
     }
     ch = channel_of_block(engine, offset);
     return ch ? block_read(ch, (offset - CHANNEL_OFFSET) % CHANNEL_STRIDE) : 0;
@@ -282,8 +315,11 @@ static void doorbell_write(LanecallEngine *engine, hwaddr offset)
 {
     hwaddr n = offset / DOORBELL_STRIDE;
 
-    if (offset % DOORBELL_STRIDE == 0 && n < engine->channels &&
-        is_enabled(engine)) {
+    if (offset % DOORBELL_STRIDE || !is_enabled(engine)) {
+        return;
+    }
+    n = lanecall_hostile_value(engine->hostile, LANECALL_HOSTILE_DOORBELL, n);
+    if (n < engine->channels) {
         lanecall_channel_doorbell(&engine->channel[n]);
     }
 }
