@@ -27,6 +27,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--seconds", settings.seconds, "How long to soak")
       ->capture_default_str();
+  app.add_option("--cases", settings.cases,
+                 "Places and kinds of lies of a device, at most")
+      ->capture_default_str();
+  app.add_option("--lies", settings.lies, "Random lies of a device")
+      ->capture_default_str();
   auto* seed = app.add_option("--seed", settings.seed, "Of what is random");
   CLI11_PARSE(app, argc, argv);
   if (seed->count() == 0) settings.seed = std::random_device{}();

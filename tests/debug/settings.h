@@ -11,6 +11,8 @@ struct Settings {
   int calls = 20000;  // random system calls, of all threads together
   int faults = 20;    // allocations that fail in each operation, or fewer
   int seconds = 20;   // of soaking
+  int cases = 15;     // of a device that lies in one place, at most
+  int lies = 2000;    // of one that lies at random
 };
 
 const Settings& settings();
