@@ -259,6 +259,7 @@ TEST(Stream, AReaderThatDoesNotReadStallsOnlyItself) {
 }
 
 TEST(Stream, EveryChannelAtOnce) {
+  ASSERT_TRUE(all_channels_free());  // those of tests before, too
   long count = sysfs_number("channels");
   std::vector<std::thread> users;
   for (long i = 0; i < count; i++) {
