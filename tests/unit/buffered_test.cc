@@ -166,6 +166,18 @@ TEST_P(BufferedTest, AMessageOverTheLimitIsRefusedWhereverItsBytesAre) {
   EXPECT_LT(strings, 3000);
 }
 
+// The same messages as over a ring: a frame's size is not a part of it.
+TEST_P(BufferedTest, AMessageOfExactlyTheLimitPasses) {
+  constexpr int kLimit = 100'000;
+  constexpr int kStringsSize = 4;
+  auto transport = stackOf(kLimit);
+  const std::string text(kLimit - kStringsSize, 'd');
+  send(*transport, text);
+  pipe->in = std::exchange(pipe->out, {});
+  EXPECT_TRUE(receive(*transport) == text);
+  EXPECT_THROW(send(*transport, text + "d"), TTransportException);
+}
+
 TEST_P(BufferedTest, TooMuchToSendIsRefusedBeforeItIsSent) {
   auto transport = stackOf(100'000);
   try {

@@ -257,10 +257,11 @@ bool FramedTransport::readFrame() {
 
 // The frame is still all here: refusing it leaves the connection usable.
 void FramedTransport::writeSlow(const std::uint8_t* data, std::uint32_t size) {
-  std::uint64_t have = wBase_ - wBuf_.get();
+  constexpr std::uint32_t kHeader = sizeof(std::uint32_t);  // the frame's size
+  std::uint64_t have = wBase_ - wBuf_.get() - kHeader;
   if (have + size > static_cast<std::uint64_t>(getMaxMessageSize())) {
     setWriteBuffer(wBuf_.get(), wBufSize_);
-    wBase_ += sizeof(std::uint32_t);  // room for the frame's size
+    wBase_ += kHeader;
     overLimit(getOrigin(), "a message to send", getMaxMessageSize());
   }
   TFramedTransport::writeSlow(data, size);
