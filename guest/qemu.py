@@ -25,11 +25,10 @@ SANDBOX = "on," + ",".join(f"{each}=deny" for each in (
 STOP_SECONDS = 10  # for QEMU to end in order before it is killed
 
 # What QEMU calls an IOMMU, and what the guest's kernel is told to use it as it
-# should. (One that remaps interrupts gives up where the host is too slow for its
-# test of the timer.) AMD's takes every device behind a bridge for one on the
-# first bus, in QEMU 7.2; and it does not report an address that is not mapped.
+# should. AMD's takes every device behind a bridge for one on the first bus, in
+# QEMU 7.2; and it does not report an address that is not mapped.
 Iommu = collections.namedtuple("Iommu", "device words knows_buses")
-_STRICT = ["iommu.strict=1", "no_timer_check"]
+_STRICT = ["iommu.strict=1"]
 IOMMUS = {
     "intel": Iommu("intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
                    ["intel_iommu=on"] + _STRICT, True),
