@@ -86,6 +86,7 @@ class RingPairEnd : public RingIo {
 
   void close() override {
     if (!std::exchange(open_, false)) return;
+    if (pair_.onClose) pair_.onClose();
     pair_.finish(other(), -ESHUTDOWN);
   }
   void refuse() override {

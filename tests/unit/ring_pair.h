@@ -43,6 +43,8 @@ class RingPair {
   std::function<void()> onPoll;
   // Called in each look of the client.
   std::function<void()> onLook;
+  // When an end closes: what it was given is then no longer its.
+  std::function<void()> onClose;
 
   // How often each side refused what the other did, was told, and slept.
   std::atomic<int> refused[2] = {0, 0};

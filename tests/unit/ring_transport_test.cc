@@ -631,6 +631,26 @@ TEST_F(RingTest, AnImpossibleTailEndsTheWrite) {
   }
 }
 
+// They are where the rings are: not there any more once a lie was refused.
+TEST_F(RingTest, ALieIsCountedBeforeTheCountersAreGone) {
+  lanecall_user_counters shown[2] = {};
+  auto counted = std::make_unique<RingPair>(kRing);
+  counted->counters[RingPair::kClient] = shown;
+  fresh(std::move(counted));
+  send(*server, someText(100));
+  readSome(*client, 100);
+  lanecall_user_counters gone{};
+  gone.bytes = 77;
+  pair->onClose = [&] {
+    EXPECT_EQ(shown[1].bytes, 100u);
+    shown[0] = shown[1] = gone;
+  };
+  pair->words().rx_producer.head = 0xffffffffu;
+  thrown(TTransportException::END_OF_FILE, [&] { readSome(*client, 1); });
+  for (const auto& counters : shown) EXPECT_EQ(counters.bytes, gone.bytes);
+  pair->onClose = nullptr;
+}
+
 // A ring in a BAR reads as zeros once its device is gone.
 TEST_F(RingTest, ARingThatIsGoneIsNoLieButADeviceThatIsGone) {
   send(*client, someText(100));

@@ -178,7 +178,11 @@ void RingTransport::wait(Spinner& spinner, Tally& tally, short events,
 int RingTransport::refuse() {
   const int end = io_->end();
   if (end != 0 && end != -ESHUTDOWN) return -end;
-  if (!shared_) io_->refuse();
+  if (!shared_) {
+    countConsumed();
+    io_->refuse();
+    detach();  // the rings are gone, and the counters next to them
+  }
   return EPROTO;
 }
 
