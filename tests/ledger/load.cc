@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <numeric>
 #include <stdexcept>
 #include <system_error>
@@ -31,6 +32,26 @@ constexpr int kCallsOfAConnection = 200;  // on average
 // Between two looks at what nobody tells of: a clients' counters, a server or a
 // device that comes back.
 void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
+
+// What a process does, as its kernel has it.
+std::string whereIs(pid_t process) {
+  std::string text;
+  for (const char* name : {"status", "syscall", "stack"}) {
+    std::ifstream file("/proc/" + std::to_string(process) + "/" + name);
+    for (std::string line; std::getline(file, line);)
+      if (name != std::string("status") || line.starts_with("State:"))
+        text += "\n    " + line;
+  }
+  return text;
+}
+
+[[noreturn]] void fail(int client, int status) {
+  throw std::runtime_error(
+      "client " + std::to_string(client) +
+      (WIFSIGNALED(status)
+           ? " was killed by signal " + std::to_string(WTERMSIG(status))
+           : " ended with " + std::to_string(WEXITSTATUS(status))));
+}
 
 template <typename Counts>
 std::uint64_t sum(const Counts& counts) {
@@ -128,35 +149,44 @@ void Load::awaitCalls(std::uint64_t more) {
   const Deadline deadline = Deadline::in(2 * kPatienceMs);
   std::array<std::uint64_t, kMostClients> from{};
   for (std::size_t i = 0; i < clients_.size(); ++i) from[i] = state_->ok[i];
-  for (std::size_t i = 0; i < clients_.size(); ++i) {
-    while (state_->ok[i] - from[i] < more) {
+  for (int i = 0; i < options_.clients; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    while (state_->ok[at] - from[at] < more) {
+      int status = 0;
+      if (::waitpid(clients_[at], &status, WNOHANG) > 0) {
+        clients_[at] = 0;
+        fail(i, status);
+      }
       if (deadline.passed())
-        throw std::runtime_error("client " + std::to_string(i) +
-                                 " gets no call through any more");
+        throw std::runtime_error(
+            "client " + std::to_string(i) +
+            " gets no call through any more: " + whereIs(clients_[at]));
       pause();
     }
   }
 }
 
-void Load::reap(int client) {
+// Its wait status.
+int Load::reap(int client) {
   int status = 0;
   pid_t& process = clients_[static_cast<std::size_t>(client)];
-  const pid_t ended = ::waitpid(process, &status, 0);
+  if (::waitpid(process, &status, 0) < 0)
+    throw std::system_error(errno, std::generic_category(), "waitpid");
   process = 0;
-  if (ended < 0 || (WIFEXITED(status) && WEXITSTATUS(status) != 0))
-    throw std::runtime_error("client " + std::to_string(client) +
-                             " has failed");
+  return status;
 }
 
 void Load::replace(int client) {
   ::kill(clients_[static_cast<std::size_t>(client)], SIGKILL);
-  reap(client);
+  const int status = reap(client);
+  if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) fail(client, status);
   start(client);
 }
 
 void Load::stop() {
   state_->stop = true;
-  for (int i = 0; i < options_.clients; ++i) reap(i);
+  for (int i = 0; i < options_.clients; ++i)
+    if (const int status = reap(i)) fail(i, status);
 }
 
 }  // namespace lanecall::ledger

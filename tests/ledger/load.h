@@ -45,7 +45,8 @@ class Load {
   Load& operator=(const Load&) = delete;
 
   // Waits until each client has had so many more calls that are OK. Throws
-  // std::runtime_error when that takes longer than anything that works.
+  // std::runtime_error when one has ended, or when that takes longer than
+  // anything that works.
   void awaitCalls(std::uint64_t more);
 
   // Of all clients.
@@ -66,7 +67,7 @@ class Load {
   };
 
   void start(int client);
-  void reap(int client);
+  int reap(int client);
   void work(int client, std::uint64_t seed);
   void use(Caller& caller, int client, Random& random);
   ClientOptions optionsOf(int client) const;
