@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtine_dma.h"
 
+#include <lanecall/deadline.h>
+
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -229,6 +231,7 @@ bool cancelCleaning(CleanTask& task) { return targetOf(task).cancel(task); }
 
 std::string fetch(CardDevice& device, const RegionReference& region,
                   std::chrono::milliseconds timeout) {
+  const Deadline deadline = Deadline::in(static_cast<int>(timeout.count()));
   std::string bytes;
   bytes.reserve(region.bytes);  // and no more, which is what was reserved
   auto buffer = device.allocate(std::min(region.bytes, kFetchBytes));
@@ -238,7 +241,7 @@ std::string fetch(CardDevice& device, const RegionReference& region,
     DmaBatch batch;
     batch.read(region, buffer, DmaExtent{bytes.size(), now, 0});
     const DmaRun run = device.start(std::move(batch));
-    if (!run.waitFor(timeout))
+    if (!run.waitFor(std::chrono::milliseconds(deadline.remainingMs())))
       throw cleanFailed(CleanFault::DMA,
                         "the device did not bring the image in time");
     const DmaError error = run.wait().front().error;

@@ -24,8 +24,8 @@ void beginCleaning(std::vector<CleanTaskPtr> tasks);
 // Whether the task had not begun, and now will not.
 bool cancelCleaning(CleanTask& task);
 
-// Reads all that the client has lent. Blocks, for so long at most for each MiB.
-// Throws CardMemoryFull, and virtine::CleanFailed.
+// Reads all that the client has lent. Blocks, for so long at most. Throws
+// CardMemoryFull, and virtine::CleanFailed.
 std::string fetch(CardDevice& device, const RegionReference& region,
                   std::chrono::milliseconds timeout);
 

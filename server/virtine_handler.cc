@@ -29,7 +29,7 @@ using virtine::Ticket;
 constexpr std::int32_t kMostReapMs = 60'000;
 
 // A device that stands still must not keep what is reserved for its image: it
-// counts against everybody's. For each MiB, which takes some 100 us.
+// counts against everybody's. A MiB takes some 100 us.
 constexpr std::chrono::seconds kFetchTimeout{10};
 
 // Of the union, exactly one is to be set: it comes from the wire as it is.
@@ -98,6 +98,7 @@ VirtineHandler::~VirtineHandler() {
   for (const VirtineAttachmentPtr& attachment : store_->release(this))
     endCleaning(*attachment);
   tickets_->cancelAll();
+  beginPending();  // each ends as cancelled, or it would never end
   if (device_) device_->dropUnsent();
 }
 
@@ -244,7 +245,8 @@ std::vector<CleanJob> VirtineHandler::checked(
 void VirtineHandler::submit(std::vector<Ticket>& result,
                             const std::vector<CleanRequest>& asked) {
   VirtineTickets::Opened opened = tickets_->open(checked(asked));
-  afterAnswer([tasks = std::move(opened.tasks)] { beginCleaning(tasks); });
+  pending_ = std::move(opened.tasks);
+  afterAnswer([this] { beginPending(); });
   result = std::move(opened.tickets);
   logCall([&] { return "submit(" + requests(asked.size()) + ")"; });
 }
@@ -256,6 +258,10 @@ void VirtineHandler::reap(std::vector<Completion>& result,
       std::chrono::milliseconds(std::clamp(timeoutMs, 0, kMostReapMs));
   result = tickets_->reap(atLeast, atMost, timeout);
   logCall([&] { return "reap() => " + requests(result.size()); });
+}
+
+void VirtineHandler::beginPending() {
+  beginCleaning(std::exchange(pending_, {}));
 }
 
 bool VirtineHandler::cancel(const Ticket ticket) {

@@ -14,6 +14,7 @@
 
 #include "virtine_job.h"
 #include "virtine_store.h"
+#include "virtine_task.h"
 #include "virtine_tickets.h"
 
 namespace lanecall {
@@ -57,10 +58,14 @@ class VirtineHandler : public virtine::VirtineCleanupIf {
   virtine::CleanResult cleaned(const virtine::CleanRequest& request);
   std::vector<CleanJob> checked(
       const std::vector<virtine::CleanRequest>& requests) const;
+  void beginPending();
 
   const std::shared_ptr<VirtineStore> store_;
   const std::shared_ptr<CardDevice> device_;
   const std::shared_ptr<VirtineTickets> tickets_;
+  // Submitted, to be begun when the answer is on its way; if it cannot be sent,
+  // by the destructor.
+  std::vector<CleanTaskPtr> pending_;
 };
 
 }  // namespace lanecall

@@ -20,7 +20,8 @@ AnswerHook::AnswerHook() noexcept { hookOfThread = this; }
 AnswerHook::~AnswerHook() { hookOfThread = nullptr; }
 
 void AnswerHook::run() {
-  for (const auto& work : std::exchange(work_, {})) work();
+  while (!work_.empty())
+    for (const auto& work : std::exchange(work_, {})) work();
 }
 
 }  // namespace lanecall

@@ -30,6 +30,17 @@ TEST(AfterAnswer, WaitsForTheServerAndKeepsTheOrder) {
   EXPECT_EQ(done, "xab");
 }
 
+TEST(AfterAnswer, MayHaveMoreToFollow) {
+  std::string done;
+  AnswerHook hook;
+  afterAnswer([&] {
+    done += 'a';
+    afterAnswer([&] { done += 'b'; });
+  });
+  hook.run();
+  EXPECT_EQ(done, "ab");
+}
+
 TEST(AfterAnswer, IsDroppedWithTheServersHook) {
   int done = 0;
   {

@@ -4,6 +4,7 @@
 #include "virtine_dma.h"
 
 #include <gtest/gtest.h>
+#include <lanecall/after_answer.h>
 
 #include <atomic>
 #include <cstring>
@@ -523,6 +524,20 @@ TEST_F(VirtineDmaTest, TheEndOfAConnectionCancelsItsRequestsForOthersMemory) {
   device->release();
   EXPECT_EQ(reap(2).size(), 2u);
   EXPECT_EQ(memory.text(), std::string("a\xee") + "c" + std::string(5, '\xee'));
+}
+
+TEST_F(VirtineDmaTest, WhatIsSubmittedEndsIfItsAnswerCannotBeSent) {
+  const SnapshotId snapshot = registered(bytesOf(std::string(1000, 'x')));
+  const CleanRequest r = request(attach(lend(2000), snapshot));
+  {
+    AnswerHook answer;  // and nobody runs it
+    submit({r, r, r});
+  }
+  EXPECT_EQ(stats().tickets, 3);
+  handler.reset();
+  settle(*device);
+  EXPECT_EQ(store->stats().tickets, 0);
+  EXPECT_EQ(device->buffersInUse(), 0u);
 }
 
 TEST_F(VirtineDmaTest, ALostDeviceEndsEveryTicket) {
