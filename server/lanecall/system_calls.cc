@@ -5,6 +5,7 @@
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,11 +23,11 @@ constexpr int kAllowed[] = {
     SCMP_SYS(lseek), SCMP_SYS(close),
     // What a descriptor that came is; files' names and sizes can be looked at.
     SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(readlink),
+    SCMP_SYS(readlinkat),
     // Connections.
     SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
-    SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(shutdown),
-    SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(getsockopt),
-    SCMP_SYS(setsockopt),
+    SCMP_SYS(shutdown), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
+    SCMP_SYS(getsockopt), SCMP_SYS(setsockopt),
     // Waiting, and telling of events.
     SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(epoll_create1),
     SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
@@ -94,6 +95,15 @@ void allowThreads(Filter& filter) {
   filter.add(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
 }
 
+// But not what connects: a socket that has stopped listening can, with this
+// flag.
+void allowSending(Filter& filter) {
+  filter.allow(SCMP_SYS(sendto),
+               {SCMP_A3(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0)});
+  filter.allow(SCMP_SYS(sendmsg),
+               {SCMP_A2(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0)});
+}
+
 void allowSome(Filter& filter) {
   for (int command :
        {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GET_SEALS, F_DUPFD_CLOEXEC})
@@ -124,6 +134,7 @@ int allowOnlyServing(bool unlinking) {
   for (int call : kAllowed) filter.allow(call);
   allowMemory(filter);
   allowThreads(filter);
+  allowSending(filter);
   allowSome(filter);
   if (unlinking)
     for (int call : {SCMP_SYS(unlink), SCMP_SYS(unlinkat)}) filter.allow(call);

@@ -88,6 +88,13 @@ const std::map<std::string, std::function<long(Path)>> kAttempts = {
        to.sin_family = AF_INET;
        return ::connect(-1, reinterpret_cast<sockaddr*>(&to), sizeof to);
      }},
+    {"sendtoConnecting",
+     [](Path) { return ::sendto(-1, "", 0, MSG_FASTOPEN, nullptr, 0); }},
+    {"sendmsgConnecting",
+     [](Path) {
+       const msghdr none{};
+       return ::sendmsg(-1, &none, MSG_FASTOPEN);
+     }},
     {"bind", [](Path) { return ::bind(-1, nullptr, 0); }},
     {"listen", [](Path) { return ::listen(-1, 1); }},
     {"ptrace",

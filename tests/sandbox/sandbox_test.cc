@@ -7,9 +7,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <harness.h>
+#include <lanecall/descriptor.h>
 #include <lanecall/open.h>
 #include <lanecall/ring_transport.h>
-#include <lanecall/descriptor.h>
 #include <lanecall/system_calls.h>
 #include <linux/landlock.h>
 #include <sys/socket.h>
@@ -136,19 +136,34 @@ struct Attempt {
 };
 
 const Attempt kAttempts[] = {
-    {"open", "EPERM", "ENOENT"},         {"create", "EPERM", nullptr},
-    {"openat2", "EPERM", "EINVAL"},      {"mkdir", "EPERM", nullptr},
-    {"rename", "EPERM", "ENOENT"},       {"chmod", "EPERM", "ENOENT"},
-    {"execve", "EPERM", "ENOENT"},       {"fork", "EPERM", "done"},
-    {"clone3", "ENOSYS", "EINVAL"},      {"socket", "EPERM", "done"},
-    {"socketpair", "EPERM", "done"},     {"connect", "EPERM", "EBADF"},
-    {"bind", "EPERM", "EBADF"},          {"listen", "EPERM", "EBADF"},
-    {"ptrace", "EPERM", "ESRCH"},        {"readOther", "EPERM", "done"},
-    {"kill", "EPERM", "done"},           {"mapCode", "EPERM", "done"},
-    {"makeCodeOfData", "EPERM", "done"}, {"uring", "EPERM", nullptr},
-    {"bpf", "EPERM", nullptr},           {"keyring", "EPERM", nullptr},
-    {"memfd", "EPERM", "done"},          {"typeForUser", "EPERM", "EBADF"},
-    {"setuid", "EPERM", "done"},         {"thread", "done", "done"},
+    {"open", "EPERM", "ENOENT"},
+    {"create", "EPERM", nullptr},
+    {"openat2", "EPERM", "EINVAL"},
+    {"mkdir", "EPERM", nullptr},
+    {"rename", "EPERM", "ENOENT"},
+    {"chmod", "EPERM", "ENOENT"},
+    {"execve", "EPERM", "ENOENT"},
+    {"fork", "EPERM", "done"},
+    {"clone3", "ENOSYS", "EINVAL"},
+    {"socket", "EPERM", "done"},
+    {"socketpair", "EPERM", "done"},
+    {"connect", "EPERM", "EBADF"},
+    {"sendtoConnecting", "EPERM", "EBADF"},
+    {"sendmsgConnecting", "EPERM", "EBADF"},
+    {"bind", "EPERM", "EBADF"},
+    {"listen", "EPERM", "EBADF"},
+    {"ptrace", "EPERM", "ESRCH"},
+    {"readOther", "EPERM", "done"},
+    {"kill", "EPERM", "done"},
+    {"mapCode", "EPERM", "done"},
+    {"makeCodeOfData", "EPERM", "done"},
+    {"uring", "EPERM", nullptr},
+    {"bpf", "EPERM", nullptr},
+    {"keyring", "EPERM", nullptr},
+    {"memfd", "EPERM", "done"},
+    {"typeForUser", "EPERM", "EBADF"},
+    {"setuid", "EPERM", "done"},
+    {"thread", "done", "done"},
 };
 
 TEST_F(SandboxTest, AHandlerGetsNowhereWhicheverWayTheCallCame) {
