@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/card_port.h>
 #include <lanecall/card_session.h>
+#include <lanecall/denials.h>
 #include <lanecall/event_loop.h>
 #include <lanecall/interrupter.h>
 #include <lanecall/listener.h>
@@ -138,8 +139,9 @@ class CardPort::Impl final : public CardSessionHost {
   std::uint32_t refusal(const Caller& caller) override {
     if (!listener_) return LANECALL_ERR_REFUSED;
     if (!options_.policy.allows(caller)) {
-      log_->warn("event=denied at={} {} denied={}", address_, caller.str(),
-                 ++denied_);
+      if (const auto denied = denied_.add())
+        log_->warn("event=denied at={} {} denied={}", address_, caller.str(),
+                   *denied);
       return LANECALL_ERR_ACCESS;
     }
     const int live = *live_;
@@ -186,6 +188,12 @@ class CardPort::Impl final : public CardSessionHost {
 
   // ---- Listening
 
+  void tellOfDeniedDevice() {
+    if (const auto denied = deniedDevices_.add())
+      log_->warn("event=card_denied at={} from={} denied={}", address_,
+                 listener_->whoWasDenied(), *denied);
+  }
+
   void acceptDevices() {
     for (int i = 0; i < kAcceptsInOneTurn && listener_; ++i) {
       int error = 0;
@@ -195,8 +203,7 @@ class CardPort::Impl final : public CardSessionHost {
             error == -ENOMEM)
           pause(-error);
         if (error == -EACCES)
-          log_->warn("event=card_denied at={} from={}", address_,
-                     listener_->whoWasDenied());
+          tellOfDeniedDevice();
         else if (error != -ECONNABORTED)
           return;
         continue;
@@ -257,7 +264,8 @@ class CardPort::Impl final : public CardSessionHost {
       books_;
   std::vector<std::shared_ptr<CardSession>> sessions_;
   bool declined_ = false;
-  std::uint64_t denied_ = 0;
+  Denials denied_;         // channels
+  Denials deniedDevices_;  // who connects for one
 
   // Guards ready_, and what says that it is not empty: hasReady_, waiting_.
   std::mutex mutex_;

@@ -80,8 +80,7 @@ std::size_t descriptorsOf(std::uint32_t type) {
 // The device's own word for itself, as a word.
 std::string wordOf(const __u8 (&text)[16]) {
   const auto* begin = reinterpret_cast<const char*>(text);
-  std::string word = deviceWord({begin, ::strnlen(begin, sizeof text)});
-  return word.empty() ? "device" : word;
+  return deviceWord({begin, ::strnlen(begin, sizeof text)});
 }
 
 bool is_page_size(std::uint32_t bytes) {
@@ -249,7 +248,8 @@ void CardSession::takeHello(const Frame& frame, Descriptors descriptors) {
   require(::fstat(descriptors[0].get(), &file) == 0, "card memory is gone");
   places_ = host_.placesOf(file.st_dev, file.st_ino, bytes);
   memory_.emplace(std::move(descriptors[0]), bytes);
-  device_ = wordOf(hello.device);
+  told_ = wordOf(hello.device);
+  device_ = told_.empty() ? "device" : told_;
 
   Frame welcome{};
   welcome.type = htole32(LANECALL_CARD_WELCOME);
@@ -382,7 +382,7 @@ void CardSession::takeDrain(std::uint64_t id, Channel& channel) {
 }
 
 Caller CardSession::callerOf(const lanecall_card_offer& offer) const {
-  Caller caller{device_, le32toh(offer.number), {}};
+  Caller caller{told_, le32toh(offer.number), {}};
   if (le32toh(offer.flags) & LANECALL_CARD_OFFER_USER)
     caller.uid = le32toh(offer.user);
   return caller;

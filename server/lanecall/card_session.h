@@ -145,7 +145,8 @@ class CardSession : public std::enable_shared_from_this<CardSession> {
   CardSessionHost& host_;
   const Descriptor socket_;
   const std::string peer_;
-  std::string device_;
+  std::string told_;    // its name, which may be empty
+  std::string device_;  // for logs; empty before HELLO
   std::uint32_t channels_ = 0;
   std::optional<CardMemory> memory_;  // from HELLO on
   std::shared_ptr<CardPlaces> places_;

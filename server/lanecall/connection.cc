@@ -47,7 +47,6 @@ void Connection::stop() {
 // Who it is, in the time of a message; false if it left before that.
 bool Connection::readCaller() {
   if (!await(*raw_, options_.messageTimeoutMs)) return false;
-  raw_->setReceiveDeadline(Deadline::in(options_.messageTimeoutMs));
   raw_->setCaller(
       readProxyHeader([this](std::uint8_t* data, std::uint32_t size) {
         return raw_->read(data, size);

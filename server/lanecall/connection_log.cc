@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <lanecall/connection_log.h>
+#include <lanecall/denials.h>
 #include <lanecall/log_field.h>
 
 #include <atomic>
@@ -40,9 +41,10 @@ void ConnectionLog::told(const Caller& caller) const {
 }
 
 void ConnectionLog::denied(const Caller& caller) const {
-  static std::atomic<std::uint64_t> denied{0};
-  log_->warn("event=denied connection={} at={} {} denied={}", id_, at_,
-             caller.str(), ++denied);
+  static Denials denials;
+  if (const auto denied = denials.add())
+    log_->warn("event=denied connection={} at={} {} denied={}", id_, at_,
+               caller.str(), *denied);
 }
 
 void ConnectionLog::closed(const std::string& why) const {

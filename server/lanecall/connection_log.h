@@ -27,7 +27,7 @@ class ConnectionLog {
   void connected() const;
   // By a device, of who opened the channel.
   void told(const Caller& caller) const;
-  // For that; says how many were in all.
+  // For that; says how many were in all, once a second at most.
   void denied(const Caller& caller) const;
   void closed(const std::string& why) const;
   // Called where an exception is handled: logs it.

@@ -190,9 +190,13 @@ int Listener::bindFile(const Descriptor& socket) {
              sizeof address) < 0 ||
       ::lstat(uri_.path.c_str(), &file_) < 0)
     return -1;
-  return (file_.st_mode & ALLPERMS) == access_.mode
-             ? 0
-             : ::chmod(uri_.path.c_str(), access_.mode);
+  if ((file_.st_mode & ALLPERMS) == access_.mode ||
+      ::chmod(uri_.path.c_str(), access_.mode) == 0)
+    return 0;
+  const int error = errno;
+  ::unlink(uri_.path.c_str());
+  errno = error;
+  return -1;
 }
 
 std::string Listener::peerName(int fd) const {

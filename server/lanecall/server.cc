@@ -149,8 +149,9 @@ void Server::acceptFrom(Listener& listener) {
     }
     if (error == -EAGAIN) return;
     if (error == -EACCES)
-      log_->warn("event=denied at={} from={}", listener.uri().str(),
-                 listener.whoWasDenied());
+      if (const auto denied = denied_.add())
+        log_->warn("event=denied at={} from={} denied={}", listener.uri().str(),
+                   listener.whoWasDenied(), *denied);
     if (is_out_of_resources(error)) {
       if (!outOfResources_)
         log_->error("event=accept_failed at={} error=\"{}\"",

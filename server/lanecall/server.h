@@ -15,6 +15,7 @@
 #define LANECALL_SERVER_H
 
 #include <lanecall/buffered.h>
+#include <lanecall/denials.h>
 #include <lanecall/limits.h>
 #include <lanecall/listener.h>
 #include <lanecall/policy.h>
@@ -98,6 +99,7 @@ class Server {
   // Shared with the connections' threads, which may outlive serve().
   std::shared_ptr<Connections> connections_;
   bool outOfResources_ = false;
+  Denials denied_;
 };
 
 }  // namespace lanecall
