@@ -249,10 +249,9 @@ TEST_F(ServerTest, AnotherUsersConnectionIsClosed) {
   options.access.uids = {::getuid() + 1, ::getuid() + 2};
   start();
   expectClosed(*raw());
-  EXPECT_EQ(log->count("event=denied at=" + address() +
-                       " from=pid:" + std::to_string(::getpid()) +
-                       " uid=" + std::to_string(::getuid())),
-            1);
+  log->await("event=denied at=" + address() +
+             " from=pid:" + std::to_string(::getpid()) +
+             " uid=" + std::to_string(::getuid()));
 }
 
 TEST_F(ServerTest, AUserWhoIsNamedIsServed) {
