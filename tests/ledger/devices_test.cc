@@ -52,6 +52,25 @@ TEST_F(Devices, ResetByTheirFunction) {
   EXPECT_GT(verdict.unknown + verdict.notRun, 0u) << "nobody was in a call";
 }
 
+// Of each severity: what the link mends by itself, what ends a transaction, and
+// what resets the link. Before the tests that plug a device in: of that one
+// nothing is reported, for a reason yet to be found.
+TEST_F(Devices, WithBusErrors) {
+  const char* errors[] = {"-c edu0 RCVR",  "edu0 COMP_ABORT",
+                          "edu0 MALF_TLP", "edu0 COMP_TIME",
+                          "edu0 DLP",      "-c edu0 BAD_TLP"};
+  const Verdict verdict = underLoad([&, i = 0]() mutable {
+    const std::string error = errors[i++ % std::size(errors)];
+    const std::string answer = monitor("pcie_aer_inject_error " + error);
+    EXPECT_NE(answer.find("OK id: edu0"), std::string::npos)
+        << error << ": " << answer;
+  });
+  if (settings().times > 1) {
+    EXPECT_GT(verdict.unknown + verdict.notRun, 0u)
+        << "the kernel knows of no error";
+  }
+}
+
 TEST_F(Devices, PulledOutAndPluggedInAgain) {
   const Verdict verdict = underLoad([this] {
     const PciDevice device;
@@ -73,20 +92,6 @@ TEST_F(Devices, RemovedInOrderAndPluggedInAgain) {
       },
       1 + settings().times / 5);
   EXPECT_GT(verdict.unknown + verdict.notRun, 0u) << "nobody was in a call";
-}
-
-// Of each severity: what the link mends by itself, what ends a transaction, and
-// what resets the link.
-TEST_F(Devices, WithBusErrors) {
-  const char* errors[] = {"-c edu0 RCVR",  "edu0 COMP_ABORT",
-                          "edu0 MALF_TLP", "edu0 COMP_TIME",
-                          "edu0 DLP",      "-c edu0 BAD_TLP"};
-  underLoad([&, i = 0]() mutable {
-    const std::string error = errors[i++ % std::size(errors)];
-    const std::string answer = monitor("pcie_aer_inject_error " + error);
-    EXPECT_NE(answer.find("OK id: edu0"), std::string::npos)
-        << error << ": " << answer;
-  });
 }
 
 // breaker.py is between the device and its server.
