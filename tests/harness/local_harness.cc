@@ -71,9 +71,15 @@ class LocalHarness : public Harness {
     return status;
   }
 
+  // One that has ended before did so by a fault of its own.
   void kill(int id) override {
-    find(id);
+    Process& process = find(id);
+    process.signal(SIGKILL);
+    const int status = process.wait();
     running_.erase(id);
+    if (status != 128 + SIGKILL)
+      throw std::runtime_error("the server ended before it was killed, status " +
+                               std::to_string(status));
   }
 
   void pause(int id) override { find(id).pause(); }

@@ -59,7 +59,8 @@ What Caller::receive(const Order& order) {
         isPatient_ && error.getType() == TTransportException::TIMED_OUT;
     return note(hung ? What::kHung : What::kUnknown, order);
   } catch (const std::exception&) {
-    return note(What::kUnknown, order);  // what was left of an answer
+    // Not the answer's end, but something else than it was.
+    return note(What::kWrong, order);
   }
   digest_ = digestOf(answer);
   const bool right =
