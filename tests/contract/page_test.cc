@@ -62,6 +62,7 @@ TEST(Page, ChannelRegistersAreTheHeaders) {
       {"PAGE_SHIFT", LANECALL_CH_PAGE_SHIFT},
       {"MODERATE_BYTES", LANECALL_CH_MODERATE_BYTES},
       {"MODERATE_US", LANECALL_CH_MODERATE_US},
+      {"USER", LANECALL_CH_USER},
   };
   EXPECT_EQ(offsetsOf(channelRegistersOfPage()), header);
 }
