@@ -128,8 +128,7 @@ TEST_F(Registers, UnlistedOffsetsReadAsZeroAndIgnoreWrites) {
        at += 4) {
     offsets.push_back(at);
   }
-  for (uint64_t at = LANECALL_CH_USER + 4; at < g.channel_stride;
-       at += 4) {
+  for (uint64_t at = LANECALL_CH_USER + 4; at < g.channel_stride; at += 4) {
     offsets.push_back(g.control(0) + at);
     offsets.push_back(g.control(g.channels - 1) + at);
   }

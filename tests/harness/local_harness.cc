@@ -78,8 +78,9 @@ class LocalHarness : public Harness {
     const int status = process.wait();
     running_.erase(id);
     if (status != 128 + SIGKILL)
-      throw std::runtime_error("the server ended before it was killed, status " +
-                               std::to_string(status));
+      throw std::runtime_error(
+          "the server ended before it was killed, status " +
+          std::to_string(status));
   }
 
   void pause(int id) override { find(id).pause(); }

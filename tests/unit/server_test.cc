@@ -249,9 +249,8 @@ TEST_F(ServerTest, AnotherUsersConnectionIsClosed) {
   options.access.uids = {::getuid() + 1, ::getuid() + 2};
   start();
   expectClosed(*raw());
-  log->await("event=denied at=" + address() +
-             " from=pid:" + std::to_string(::getpid()) +
-             " uid=" + std::to_string(::getuid()));
+  log->await("event=denied at=" + address() + " from=pid:" +
+             std::to_string(::getpid()) + " uid=" + std::to_string(::getuid()));
 }
 
 TEST_F(ServerTest, AUserWhoIsNamedIsServed) {

@@ -25,8 +25,8 @@
 //   between.
 // - A message whose write() or flush() throws is not complete, and never will
 //   be: no server runs that call. (Its end is published last, when nothing can
-//   fail any more.) When reading throws, the server may have run it, or may yet.
-//   Generated clients have send_x and recv_x to tell the two apart.
+//   fail any more.) When reading throws, the server may have run it, or may
+//   yet. Generated clients have send_x and recv_x to tell the two apart.
 // - An index that the other side cannot have reached ends the connection.
 //   (END_OF_FILE when reading, UNKNOWN when writing; the text says so.)
 // - Framing is done in place in the ring when a frame fits the room there is,

@@ -16,8 +16,8 @@
 // timeout), END_OF_FILE (the connection broke; an end in order is read()
 // returning 0), INTERRUPTED (interrupt()), UNKNOWN.
 //
-// A message whose write() or flush() throws was not sent whole, so that no server
-// runs that call; when reading throws, it may have run.
+// A message whose write() or flush() throws was not sent whole, so that no
+// server runs that call; when reading throws, it may have run.
 //
 // One thread at a time, for both directions, unless setShared(): a read or
 // write that fails closes the transport, under whoever else would be in it.
