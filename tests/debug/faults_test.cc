@@ -244,7 +244,8 @@ TEST_F(Faults, InProbe) {
              bound = error == 0;
              return error;
            },
-       .errors = {ENOMEM, ENODEV, ENOSPC, EIO},
+       // devm_memremap() says ENXIO whatever it was short of.
+       .errors = {ENOMEM, ENODEV, ENOSPC, ENXIO, EIO},
        .after =
            [&] {
              if (!bound) {
