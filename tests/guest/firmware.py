@@ -72,11 +72,13 @@ class Card:
         return self.wait(self.start(*operation))
 
     def end_session(self):
-        """What was asked for is lost; the device may come again."""
+        """What was asked for is lost. Returns when the device knows: a channel
+        that is opened from then on makes it come again."""
         with self._changed:
             self._changed.wait_for(lambda: self._session)
-            self._session.shutdown(socket.SHUT_RDWR)
-            self._session = None
+            session = self._session
+            session.shutdown(socket.SHUT_WR)
+            self._changed.wait_for(lambda: self._session is not session)
 
     def _accept(self):
         while True:
