@@ -42,6 +42,7 @@ class Card:
         self._listener.bind(path)
         self._listener.listen()
         self._session = None
+        self.sessions = 0  # so far
         self._changed = threading.Condition()
         self._ids = itertools.count(1)
         self._outcomes = {}  # by id; None while under way
@@ -111,6 +112,7 @@ class Card:
         with self._changed:
             self.memory = mmap.mmap(memory, size)
             self._session = session
+            self.sessions += 1
             self._changed.notify_all()
 
     def _lose(self):

@@ -145,12 +145,16 @@ class Peer:
 
     def do_storm(self, connection, stream, key, count, byte):
         operation = firmware.FILL, int(key), 0, int(count), int(byte)
+        sessions = self._card.sessions
         under_way = [self._card.start(*operation) for _ in range(4)]
         outcome = self._card.wait(under_way.pop(0))
         connection.sendall(b"started\n")
         while not outcome.error:
             under_way.append(self._card.start(*operation))
             outcome = self._card.wait(under_way.pop(0))
+            # All of the last session's may have been done when it ended.
+            if self._card.sessions != sessions:
+                outcome = firmware.LOST
         for number in under_way:
             self._card.wait(number)
         connection.sendall(b"%d %d\n" % (outcome.error, outcome.moved))
