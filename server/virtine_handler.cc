@@ -59,8 +59,7 @@ class OneClean : public CleanSink {
   }
   CleanOutcome wait() {
     auto outcome = outcome_.get_future();
-    if (outcome.wait_for(kBriefWait) != std::future_status::ready)
-      aboutToWait();
+    aboutToWait();
     return outcome.get();
   }
 

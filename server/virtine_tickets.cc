@@ -146,9 +146,7 @@ std::vector<Completion> VirtineTickets::reap(
   Reaped reaped;
   {
     std::unique_lock<std::mutex> lock(mutex_);
-    waitInCall(
-        changed_, lock, [&] { return isEnough(atLeast); },
-        std::chrono::steady_clock::now() + timeout);
+    waitInCallFor(changed_, lock, timeout, [&] { return isEnough(atLeast); });
     reaped = take(atMost);
   }
   std::vector<Completion> completions;

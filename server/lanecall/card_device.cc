@@ -50,9 +50,7 @@ class DmaRun::State {
 
   bool waitFor(std::chrono::milliseconds timeout) {
     std::unique_lock<std::mutex> lock(mutex_);
-    return waitInCall(
-        done_, lock, [this] { return isDone(); },
-        std::chrono::steady_clock::now() + timeout);
+    return waitInCallFor(done_, lock, timeout, [this] { return isDone(); });
   }
 
   // Once isDone().

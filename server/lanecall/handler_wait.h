@@ -11,7 +11,6 @@
 #ifndef LANECALL_HANDLER_WAIT_H
 #define LANECALL_HANDLER_WAIT_H
 
-#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -20,28 +19,33 @@
 namespace lanecall {
 
 // Before a wait in a call: another thread sees to the other clients from now
-// on, until the call has ended. Costs them and this call some 50 us, so that it
-// is not worth it for a wait that is shorter. Does nothing in a thread that is
-// in no call, or with a server that has a thread for each. Any number of times.
+// on, until the call has ended. Costs them and this call some 50 us if there
+// are others, and nothing if there are none, or in a thread that is in no call,
+// or with a server that has a thread for each. Any number of times.
 void aboutToWait() noexcept;
 
-// How long a wait may go on before the server is told: as long as it takes to
-// tell it, or a little longer.
-constexpr std::chrono::microseconds kBriefWait{200};
-
-// As changed.wait_until(lock, until, isDone), with all of that.
+// As changed.wait(lock, isDone), with that; without the lock.
 template <typename IsDone>
-bool waitInCall(std::condition_variable& changed,
-                std::unique_lock<std::mutex>& lock, IsDone isDone,
-                std::chrono::steady_clock::time_point until =
-                    std::chrono::steady_clock::time_point::max()) {
-  const auto brief = std::chrono::steady_clock::now() + kBriefWait;
-  if (changed.wait_until(lock, std::min(brief, until), isDone)) return true;
-  if (until <= brief) return false;
+void waitInCall(std::condition_variable& changed,
+                std::unique_lock<std::mutex>& lock, IsDone isDone) {
+  if (isDone()) return;
   lock.unlock();
   aboutToWait();
   lock.lock();
-  return changed.wait_until(lock, until, isDone);
+  changed.wait(lock, isDone);
+}
+
+// The same for a while; whether it is done. A wait with a timer is dearer than
+// one without.
+template <typename IsDone>
+bool waitInCallFor(std::condition_variable& changed,
+                   std::unique_lock<std::mutex>& lock,
+                   std::chrono::milliseconds timeout, IsDone isDone) {
+  if (isDone()) return true;
+  lock.unlock();
+  aboutToWait();
+  lock.lock();
+  return changed.wait_for(lock, timeout, isDone);
 }
 
 // For servers: what aboutToWait() of this thread does while this lives. hook
