@@ -62,7 +62,7 @@ TEST(Sysfs, CountersAgreeWithTheTraffic) {
   EXPECT_EQ(count("flushes"), 2);
   EXPECT_GE(count("doorbells"), 1);
   EXPECT_LE(count("doorbells"), 4);  // a write, and its bytes taken: at most
-  EXPECT_GE(count("interrupts"), 1);
+  EXPECT_TRUE(eventually([] { return count("interrupts") >= 1; }));
   EXPECT_EQ(count("full_waits"), 0);
   for (const std::string& name : kUsersWord) EXPECT_EQ(count(name), 0) << name;
   for (const char* name : {"tx_bytes", "rx_bytes", "flushes"})
@@ -136,7 +136,9 @@ TEST_F(SysfsMapped, TheKernelCountsInterruptsOnly) {
   EXPECT_EQ(channel.receive(5), "hello");
   for (const std::string& name : kCounted)
     EXPECT_TRUE(count(name) == 0 || name == "interrupts") << name;
-  EXPECT_GE(count("interrupts"), 1);  // of the open, if no other
+  // Of the open, if no other. It may be on its way to another processor yet:
+  // memory had the news first, and nobody here had to sleep.
+  EXPECT_TRUE(eventually([] { return count("interrupts") >= 1; }));
 }
 
 TEST_F(SysfsMapped, TheProgramsWordIsShownAsSuch) {
