@@ -8,11 +8,11 @@
 #include <chrono>
 #include <thread>
 
+#include "patience.h"
+
 namespace lanecall::test {
 
 using apache::thrift::transport::TTransportException;
-
-constexpr int kPatienceMs = 120'000;
 
 Client::Client(const std::string& uri, const ClientOptions& options)
     : transport(openTransport(uri, options)),
@@ -50,10 +50,7 @@ void ClientTest::killServer() {
 }
 
 ClientOptions ClientTest::patience() {
-  ClientOptions options;
-  options.connectTimeoutMs = kPatienceMs;
-  options.receiveTimeoutMs = kPatienceMs;
-  options.sendTimeoutMs = kPatienceMs;
+  ClientOptions options = patient();
   options.mode = settings().mode;
   options.spin = settings().spin;
   return options;

@@ -5,20 +5,10 @@
 #include <stdexcept>
 
 #include "harness.h"
+#include "patience.h"
 
 namespace lanecall::test {
 namespace {
-
-// A server that cannot start or stop must not hang the test for ever.
-constexpr int kPatienceMs = 120'000;
-
-ClientOptions patient() {
-  ClientOptions options;
-  options.connectTimeoutMs = kPatienceMs;
-  options.receiveTimeoutMs = kPatienceMs;
-  options.sendTimeoutMs = kPatienceMs;
-  return options;
-}
 
 class RemoteHarness : public Harness {
  public:

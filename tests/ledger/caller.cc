@@ -11,14 +11,6 @@ namespace lanecall::ledger {
 
 using apache::thrift::transport::TTransportException;
 
-ClientOptions patient() {
-  ClientOptions options;
-  options.connectTimeoutMs = kPatienceMs;
-  options.receiveTimeoutMs = kPatienceMs;
-  options.sendTimeoutMs = kPatienceMs;
-  return options;
-}
-
 Caller::Caller(const std::string& uri, const ClientOptions& options,
                std::uint64_t channel, const Book& book)
     : channel_(channel),

@@ -15,13 +15,12 @@
 #include <string>
 
 #include "book.h"
+#include "patience.h"
 
 namespace lanecall::ledger {
 
-// Nothing that works takes so long, however slow the machine.
-constexpr int kPatienceMs = 120'000;
-
-ClientOptions patient();
+using test::kPatienceMs;
+using test::patient;
 
 class Caller {
  public:
