@@ -24,15 +24,22 @@ namespace lanecall {
 // or with a server that has a thread for each. Any number of times.
 void aboutToWait() noexcept;
 
-// As changed.wait(lock, isDone), with that; without the lock.
+// Before a wait for a change that a lock guards: tells the server unless there
+// is nothing to wait for. Without the lock.
 template <typename IsDone>
-void waitInCall(std::condition_variable& changed,
-                std::unique_lock<std::mutex>& lock, IsDone isDone) {
-  if (isDone()) return;
+bool isDoneOrTold(std::unique_lock<std::mutex>& lock, IsDone isDone) {
+  if (isDone()) return true;
   lock.unlock();
   aboutToWait();
   lock.lock();
-  changed.wait(lock, isDone);
+  return false;
+}
+
+// As changed.wait(lock, isDone), with that.
+template <typename IsDone>
+void waitInCall(std::condition_variable& changed,
+                std::unique_lock<std::mutex>& lock, IsDone isDone) {
+  if (!isDoneOrTold(lock, isDone)) changed.wait(lock, isDone);
 }
 
 // The same for a while; whether it is done. A wait with a timer is dearer than
@@ -41,11 +48,7 @@ template <typename IsDone>
 bool waitInCallFor(std::condition_variable& changed,
                    std::unique_lock<std::mutex>& lock,
                    std::chrono::milliseconds timeout, IsDone isDone) {
-  if (isDone()) return true;
-  lock.unlock();
-  aboutToWait();
-  lock.lock();
-  return changed.wait_for(lock, timeout, isDone);
+  return isDoneOrTold(lock, isDone) || changed.wait_for(lock, timeout, isDone);
 }
 
 // For servers: what aboutToWait() of this thread does while this lives. hook
