@@ -118,7 +118,7 @@ TEST_F(DmaEnd, AResetRevokesAndComesToRest) {
     // The session goes on; the key is worth nothing any more.
     EXPECT_TRUE(fails({50, LANECALL_DMA_FILL, region->key(), {{0, 1, 1}}},
                       LANECALL_ERR_ACCESS));
-    lanecall_put32(&region->descriptor().status, LANECALL_REGION_PENDING);
+    region->forget();
     enable();
   }
   EXPECT_GT(revoked, 0u);
@@ -145,7 +145,7 @@ TEST_F(DmaEnd, EnablingIsIgnoredUntilTheDeviceIsAtRest) {
     ASSERT_TRUE(
         eventually([&] { return device().read32(LANECALL_REG_STATUS) == 0; }));
     revokedOf(awaitDone(kOperations));
-    lanecall_put32(&region->descriptor().status, LANECALL_REGION_PENDING);
+    region->forget();
     enable();
   }
 }
@@ -175,7 +175,7 @@ TEST_F(DmaEnd, QuitInTheMiddleOfItIsClean) {
   work(region.key());
   qemu().qmp(R"({"execute": "quit"})");
   EXPECT_TRUE(session().waitEnd(soon()));
-  lanecall_put32(&region.descriptor().status, LANECALL_REGION_PENDING);
+  region.forget();
 }
 
 // ---- A server that holds up page faults in card memory ----------------------
@@ -260,7 +260,7 @@ TEST_F(DmaEnd, RemovalInTheMiddleOfItIsSurvived) {
   memory.store(0, Bytes(kMiB, 0x44));
   EXPECT_TRUE(staysAs(memory, 0x44));
   EXPECT_TRUE(qemu().alive()) << qemu().said();
-  lanecall_put32(&region.descriptor().status, LANECALL_REGION_PENDING);
+  region.forget();
 }
 
 // ---- An IOMMU --------------------------------------------------------------
@@ -310,7 +310,7 @@ TEST_F(DmaFault, WhoseReportResetsTheFunction) {
       eventually([&] { return device().read32(LANECALL_REG_STATUS) == 0; }));
   EXPECT_EQ(device().read32(LANECALL_REG_GENERATION), generation + 1);
   iommu_->removeFault(fault);
-  lanecall_put32(&region->descriptor().status, LANECALL_REGION_PENDING);
+  region->forget();
   enable();
   auto anew = lend(memory);
   EXPECT_TRUE(

@@ -153,4 +153,8 @@ bool UserRegion::takeBack(const Deadline& deadline) {
   return waitWhile(LANECALL_REGION_ACTIVE, deadline) == LANECALL_REGION_FREE;
 }
 
+void UserRegion::forget() {
+  lanecall_put32(&descriptor().status, LANECALL_REGION_PENDING);
+}
+
 }  // namespace lanecall::test

@@ -67,6 +67,8 @@ class UserRegion {
   // add, wait: true once it is ACTIVE. And back: FREE, without an error.
   bool lend(const Deadline& deadline);
   bool takeBack(const Deadline& deadline);
+  // The device was reset, which tells nobody: nothing is to be taken back.
+  void forget();
 
   uint64_t address() const { return descriptor_.address(); }
   lanecall_region& descriptor() const;
