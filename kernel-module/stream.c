@@ -262,18 +262,27 @@ static bool fault_in_from(const struct iov_iter *from)
 
 /* ---- Reading --------------------------------------------------------------- */
 
-/* Give bytes back to the device. */
-static void rx_release(struct lanecall_channel *ch, u32 bytes)
+/* Give bytes back to the device: 0; -EIO if they were not the ring's. */
+static int rx_release(struct lanecall_channel *ch, u32 bytes)
 {
 	bool bell = false;
+	int err;
 
 	spin_lock(&ch->look);
-	if (!ch->detached && !ch->broken)
+	err = not_ours(ch);
+	if (!err && !lanecall_ring_is_there(&ch->rx_ring)) {
+		lanecall_channel_break_locked(ch, "RX went away as it was read");
+		err = -EIO;
+	}
+	if (!err)
 		bell = lanecall_ring_release(&ch->rx_ring, bytes);
 	spin_unlock(&ch->look);
+	if (err)
+		return err;
 	lanecall_count(ch->slot, LANECALL_RX_BYTES, bytes);
 	if (bell)
 		lanecall_slot_doorbell(ch->slot);
+	return 0;
 }
 
 /*
@@ -288,6 +297,7 @@ static s64 read_now(struct lanecall_channel *ch, struct iov_iter *to,
 	while (iov_iter_count(to)) {
 		s64 bytes = rx_now(ch);
 		u32 wanted, copied;
+		int err;
 
 		if (bytes <= 0)
 			return bytes;
@@ -296,8 +306,9 @@ static s64 read_now(struct lanecall_channel *ch, struct iov_iter *to,
 		copied = lanecall_buffer_copy_out(dma_device(ch), &ch->rx,
 						  ch->rx_ring.own, wanted, to);
 		pagefault_enable();
-		if (copied)
-			rx_release(ch, copied);
+		err = copied ? rx_release(ch, copied) : 0;
+		if (err)
+			return err;
 		*done += copied;
 		if (copied < wanted)
 			return -EFAULT;

@@ -7,8 +7,9 @@
  * The ideas behind it:
  * - Indices are free-running 32-bit byte counts; a ring holds head - tail bytes.
  *   Sizes are powers of two up to 2^23, so the difference is never ambiguous.
- * - Each side keeps its own index privately and never reads it back; the other
- *   side's index is fetched once per look and believed only if it is valid.
+ * - Each side keeps its own index privately and never takes it from there again;
+ *   the other side's index is fetched once per look and believed only if it is
+ *   valid.
  * - Each side can ask to be told when the other's index passes a value (the
  *   event indices of virtio 1.1, section 2.7.10, on bytes instead of entries).
  *
@@ -117,6 +118,14 @@ static inline __s64 lanecall_ring_arm_space(struct lanecall_ring *r,
 
 /* ---- Consumer ------------------------------------------------------------ */
 
+/* Can the producer's index be there? It does not move backwards. */
+static inline int lanecall_ring_valid_head(const struct lanecall_ring *r,
+					   __u32 head)
+{
+	return lanecall_ring_valid(head, r->own, r->size) &&
+	       head - r->other <= r->size;
+}
+
 /* Bytes to be read, or -1 if the producer's index is impossible. */
 static inline __s64 lanecall_ring_look(struct lanecall_ring *r)
 {
@@ -124,11 +133,25 @@ static inline __s64 lanecall_ring_look(struct lanecall_ring *r)
 
 	/* pairs with the wmb of publish: head before data */
 	lanecall_rmb();
-	if (!lanecall_ring_valid(head, r->own, r->size) ||
-	    head - r->other > r->size)
+	if (!lanecall_ring_valid_head(r, head))
 		return -1;
 	r->other = head;
 	return head - r->own;
+}
+
+/*
+ * Were the bytes that were read until now the ring's? A ring behind a BAR reads
+ * as all-ones, or as zeros, from the moment on at which its device is pulled out,
+ * which may be between any two bytes; who cares asks after reading them and
+ * before believing them, best before giving them back. By the words next to the
+ * ring: tail is as we left it, and head where it can be. While a byte is held
+ * neither all-ones nor zeros can look like that.
+ */
+static inline int lanecall_ring_is_there(const struct lanecall_ring *r)
+{
+	lanecall_rmb(); /* the bytes before the words */
+	return lanecall_get32(&r->consumer->tail) == r->own &&
+	       lanecall_ring_valid_head(r, lanecall_get32(&r->producer->head));
 }
 
 /* Give n bytes back. Returns whether the producer asked to be told. */

@@ -102,6 +102,25 @@ TEST_P(Ring, ConsumerRejectsHeadThatMovesBack) {
   EXPECT_EQ(out_.other, GetParam() + 100);
 }
 
+// As memory reads whose device was pulled out, on real machines and in QEMU.
+TEST_P(Ring, ConsumerKnowsWhenTheRingIsNotThereAnyMore) {
+  for (const int left : {0xff, 0x00}) {
+    startAt(GetParam());
+    EXPECT_TRUE(lanecall_ring_is_there(&out_));
+    lanecall_ring_publish(&in_, 100);
+    ASSERT_EQ(lanecall_ring_look(&out_), 100);
+    EXPECT_TRUE(lanecall_ring_is_there(&out_));
+    for (const __u32 given : {0U, 1U, 98U}) {
+      lanecall_ring_release(&out_, given);
+      EXPECT_TRUE(lanecall_ring_is_there(&out_)) << given;
+      const lanecall_index_page before = page_;
+      std::memset(&page_, left, sizeof page_);
+      EXPECT_FALSE(lanecall_ring_is_there(&out_)) << given << ' ' << left;
+      page_ = before;
+    }
+  }
+}
+
 TEST_P(Ring, ProducerRejectsTailAheadOfItsHead) {
   lieTail(GetParam() + 1);
   EXPECT_EQ(lanecall_ring_space(&in_), -1);

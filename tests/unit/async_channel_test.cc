@@ -883,6 +883,19 @@ TEST_P(AsyncChannelTest, BytesOfADeviceThatIsGoneAreNone) {
   expectFailed(at, Type::NOT_OPEN, "the device was reset or removed");
 }
 
+// When it looked there were bytes; when it has read them, nothing is there.
+TEST_P(AsyncChannelTest, BytesReadWhileTheDeviceWasPulledOutAreNone) {
+  if (!isRings()) return;
+  connect();
+  const std::size_t at = call("1");
+  settle();
+  std::string bytes = framed(reply("all-ones, perhaps"));
+  far->put(&bytes);
+  lanecall_put32(&far->words()->rx_consumer.tail, ~0U);
+  untilEnded(at);
+  expectFailed(at, Type::NOT_OPEN, "the device was reset or removed");
+}
+
 // ---- Connecting ------------------------------------------------------------
 
 TEST_P(AsyncChannelTest, CallsMayBeIssuedBeforeItIsConnected) {

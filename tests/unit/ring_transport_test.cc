@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <thread>
 
 #include "ring_pair.h"
@@ -615,8 +616,8 @@ TEST_F(RingTest, AHeadThatMovesBackEndsTheRead) {
   send(*client, someText(100));
   receive(*server, 10);
   pair->words().tx_producer.head = 50;
-  receive(*server, 90);  // was seen when it was true
-  thrown(TTransportException::END_OF_FILE, [&] { readSome(*server, 1); });
+  thrown(TTransportException::END_OF_FILE, [&] { receive(*server, 100); });
+  EXPECT_EQ(pair->refused[RingPair::kServer], 1);
 }
 
 TEST_F(RingTest, AnImpossibleTailEndsTheWrite) {
@@ -665,6 +666,24 @@ TEST_F(RingTest, ARingThatIsGoneIsNoLieButADeviceThatIsGone) {
   thrown(TTransportException::NOT_OPEN, [&] { receive(*server, 100); });
 }
 
+// Nobody says so yet: the driver will hear of it later.
+TEST_F(RingTest, BytesReadWhileTheDeviceWasPulledOutAreNoAnswer) {
+  for (const int left : {0xff, 0x00})
+    for (const std::uint32_t before : {0U, 700U}) {
+      fresh();
+      if (before > 0) {
+        send(*client, std::string(before, 'x'));
+        receive(*server, before);
+      }
+      send(*client, std::string(100, static_cast<char>(left)));
+      ASSERT_TRUE(server->peek());  // sees all of them
+      std::memset(&pair->words(), left, sizeof pair->words());
+      thrown(TTransportException::NOT_OPEN, [&] { receive(*server, 90); });
+      EXPECT_FALSE(server->isOpen());
+      EXPECT_EQ(pair->refused[RingPair::kServer], 0);
+    }
+}
+
 // ---- Bounds ----------------------------------------------------------------
 
 TEST_F(RingTest, ASilentSideEndsTheReadNotBeforeTheTimeout) {
@@ -698,7 +717,7 @@ TEST_F(RingTest, ATrickleDoesNotStretchTheSendTimeout) {
   client->setSendTimeout(20);
   pair->onPoll = [&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    receive(*server, 1);
+    readSome(*server, 1);
     server->isReadable();
     pair->words().tx_consumer.tail = pair->words().tx_consumer.tail + 1;
     pair->nextPoll = POLLOUT;

@@ -445,7 +445,7 @@ bool AsyncChannel::receive(std::size_t* most) {
     return false;
   }
   // Bytes of a ring that went away with its device were none.
-  if (io_->end() == -EIO) {
+  if (!lanecall_ring_is_there(&ring.core) || io_->end() == -EIO) {
     breakConnection(EIO, "read");
     return false;
   }

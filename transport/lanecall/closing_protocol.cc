@@ -29,6 +29,13 @@ bool is_refusal(const std::exception& error, const Limits& limits) {
          !explainLimit(error, limits).empty();
 }
 
+// What is refused may be what is left of a device that was pulled out: throws
+// that instead.
+void checkRead(TTransport& transport) {
+  if (auto* rings = dynamic_cast<RingTransport*>(&transport))
+    rings->checkRead();
+}
+
 // Base: the protocol as it would be otherwise. Overrides what generated code
 // calls of it as a TProtocol, where a limit can be met.
 template <typename Base>
@@ -110,7 +117,10 @@ class ClosingProtocol : public Base {
   std::uint32_t closing(Read read) try {
     return read();
   } catch (const std::exception& error) {
-    if (is_refusal(error, limits_)) this->getTransport()->close();
+    if (is_refusal(error, limits_)) {
+      checkRead(*this->getTransport());
+      this->getTransport()->close();
+    }
     throw;
   }
 

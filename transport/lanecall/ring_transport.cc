@@ -188,6 +188,15 @@ int RingTransport::refuse() {
 
 // ---- Receiving -------------------------------------------------------------
 
+// Why what lies in the ring is not to be believed. An errno value.
+int RingTransport::whyNotThere() {
+  const std::uint32_t tail = lanecall_get32(&in_->core.consumer->tail);
+  const std::uint32_t head = lanecall_get32(&in_->core.producer->head);
+  // As memory reads that is there no more: nobody may have said so yet.
+  if (tail == head && (tail == 0 || tail == ~0U)) return EIO;
+  return refuse();
+}
+
 void RingTransport::failRead(int error) {
   abandon();
   fail(readFailure(error), "read", error);
@@ -238,7 +247,7 @@ __s64 RingTransport::lookForBytes() {
 // Is there a byte that was not seen, or the end?
 bool RingTransport::isMoreThere() {
   const __s64 unseen = lookForBytes();
-  if (unseen < 0) failRead(refuse());
+  if (unseen < 0) failRead(whyNotThere());
   return unseen > 0 || end_ != 0;
 }
 
@@ -296,6 +305,7 @@ bool RingTransport::fill() {
     return false;
   const std::uint64_t most = allowance();
   if (most == 0) {
+    checkRead();
     abandon();  // what is left of it must not be taken for the next
     overLimit(getOrigin(), "a message received", getMaxMessageSize());
   }
@@ -326,6 +336,7 @@ bool RingTransport::beginFrame() {
   size = ntohl(size);
   const auto limit = static_cast<std::uint64_t>(getMaxMessageSize());
   if (size == 0 || size > limit - std::min(limit, received_)) {
+    checkRead();
     abandon();  // what is in it must not be taken for frames
     badFrame(getOrigin(), size, getMaxMessageSize());
   }
@@ -356,9 +367,15 @@ std::uint32_t RingTransport::readSlow(std::uint8_t* data, std::uint32_t size) {
   return take(data, std::min(size, readable()));
 }
 
+void RingTransport::checkRead() {
+  if (!in_) return;
+  if (!lanecall_ring_is_there(&in_->core)) failRead(whyNotThere());
+  // What a driver puts there instead is zeros, after it has said so.
+  if (io_->end() == -EIO) failRead(EIO);
+}
+
 std::uint32_t RingTransport::readEnd() {
-  // Bytes of a ring that went away with its device were none.
-  if (in_ && io_->end() == -EIO) failRead(EIO);
+  checkRead();
   if (!hasBuffered()) {
     leaveGathered();
     gathered_.shrink();

@@ -23,6 +23,10 @@
 //   consumed, and always before a wait; see settle().
 // - No byte of the ring is looked at twice: the other side may change it in
 //   between.
+// - What is read while a device is pulled out may be no byte of the ring, but
+//   all-ones or zeros. readEnd(), which generated code calls before it gives an
+//   answer out, throws then (NOT_OPEN); who reads without Thrift calls
+//   checkRead().
 // - A message whose write() or flush() throws is not complete, and never will
 //   be: no server runs that call. (Its end is published last, when nothing can
 //   fail any more.) When reading throws, the server may have run it, or may
@@ -104,6 +108,9 @@ class RingTransport
   void flush() override;
 
   std::uint32_t readEnd() override;
+
+  // Throws unless all that was read until now was the ring's.
+  void checkRead();
   const std::string getOrigin() const override { return io_->name(); }
 
   // Milliseconds; 0, the default, is no limit.
@@ -227,6 +234,7 @@ class RingTransport
   [[noreturn]] void fail(Type type, const char* action, int error) const;
   [[noreturn]] void failLate(const char* action);
   int refuse();
+  int whyNotThere();
 
   const std::unique_ptr<RingIo> io_;
   const Peer peer_;
