@@ -26,6 +26,8 @@ constexpr const char* kNode = "/dev/lanecall0";
 constexpr const char* kDevice = "/sys/class/lanecall/lanecall0/device";
 
 // PCI's configuration space, and the PCIe capability in it.
+constexpr int kCommand = 0x04;
+constexpr std::uint16_t kSystemErrors = 0x0100;
 constexpr int kFirstCapability = 0x34;
 constexpr int kPcieCapability = 0x10;
 constexpr int kSlotControl = 0x18;
@@ -39,13 +41,29 @@ void write(const fs::path& file, const std::string& text) {
                              "': " + std::strerror(errno));
 }
 
-template <typename T>
-T read(const Descriptor& config, int at) {
-  T value{};
-  if (::pread(config.get(), &value, sizeof value, at) != ssize_t{sizeof value})
-    throw std::runtime_error("cannot read a port's configuration");
-  return value;
-}
+// The configuration space of a function.
+class Config {
+ public:
+  explicit Config(const fs::path& function)
+      : file_(::open((function / "config").c_str(), O_RDWR | O_CLOEXEC)) {}
+
+  template <typename T>
+  T read(int at) const {
+    T value{};
+    if (::pread(file_.get(), &value, sizeof value, at) != ssize_t{sizeof value})
+      throw std::runtime_error("cannot read a function's configuration");
+    return value;
+  }
+  void setBits(int at, std::uint16_t bits) const {
+    const auto word =
+        static_cast<std::uint16_t>(read<std::uint16_t>(at) | bits);
+    if (::pwrite(file_.get(), &word, sizeof word, at) != ssize_t{sizeof word})
+      throw std::runtime_error("cannot write a function's configuration");
+  }
+
+ private:
+  const Descriptor file_;
+};
 
 }  // namespace
 
@@ -77,19 +95,17 @@ void PciDevice::reset() const { write(device_ / "reset", "1"); }
 
 void PciDevice::remove() const { write(device_ / "remove", "1"); }
 
+void PciDevice::reportErrors() const {
+  Config(device_).setBits(kCommand, kSystemErrors);
+}
+
 void PciDevice::pullOut() const {
-  const Descriptor config(
-      ::open((port_ / "config").c_str(), O_RDWR | O_CLOEXEC));
-  int at = read<std::uint8_t>(config, kFirstCapability);
-  while (at && read<std::uint8_t>(config, at) != kPcieCapability)
-    at = read<std::uint8_t>(config, at + 1);
+  const Config config(port_);
+  int at = config.read<std::uint8_t>(kFirstCapability);
+  while (at && config.read<std::uint8_t>(at) != kPcieCapability)
+    at = config.read<std::uint8_t>(at + 1);
   if (!at) throw std::runtime_error(port_.string() + " is no PCIe port");
-  const int control = at + kSlotControl;
-  const auto word = static_cast<std::uint16_t>(
-      read<std::uint16_t>(config, control) | kPowerAndIndicatorOff);
-  if (::pwrite(config.get(), &word, sizeof word, control) !=
-      ssize_t{sizeof word})
-    throw std::runtime_error("cannot write a port's configuration");
+  config.setBits(at + kSlotControl, kPowerAndIndicatorOff);
 }
 
 // QEMU lets go of a device after the guest has.

@@ -25,6 +25,10 @@ class PciDevice {
   void bind() const;
   // By the function's own reset.
   void reset() const;
+  // So that QEMU reports its bus errors: 7.2 does of functions only that may
+  // report system errors (SERR#), whatever Device Control says. Firmware sees
+  // to that at boot, and nobody for a device that is plugged in.
+  void reportErrors() const;
   // The slot's power goes, as if somebody had pulled the device out: from then
   // on reads are all-ones. The kernel's hotplug takes no notice, because the
   // power is off already: remove() is what it would do.
