@@ -99,7 +99,8 @@ void VirtineTickets::completed(std::span<CleanDone> done) {
     entry.task.reset();
     done_.push_back(one.ticket);
   }
-  changed_.notify_all();
+  // Whoever waits is not woken for each packet of a batch.
+  if (isEnough(wanted_)) changed_.notify_one();
 }
 
 // As many of the oldest as one answer has room for, but at least one. With
@@ -146,6 +147,7 @@ std::vector<Completion> VirtineTickets::reap(
   Reaped reaped;
   {
     std::unique_lock<std::mutex> lock(mutex_);
+    wanted_ = atLeast;
     waitInCallFor(changed_, lock, timeout, [&] { return isEnough(atLeast); });
     reaped = take(atMost);
   }

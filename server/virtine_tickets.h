@@ -45,7 +45,8 @@ class VirtineTickets : public CleanSink,
   // Throws virtine::QuotaExceeded, and opens none.
   Opened open(std::vector<CleanJob> jobs);
 
-  // As the service's reap(); counts below 0 are 0.
+  // As the service's reap(); counts below 0 are 0. One at a time, as the calls
+  // of a connection are.
   std::vector<virtine::Completion> reap(std::int64_t atLeast,
                                         std::int64_t atMost,
                                         std::chrono::milliseconds timeout);
@@ -79,6 +80,7 @@ class VirtineTickets : public CleanSink,
   std::condition_variable changed_;
   std::unordered_map<virtine::Ticket, Entry> entries_;
   std::deque<virtine::Ticket> done_;  // oldest first
+  std::int64_t wanted_ = 0;           // of done_, by who waits in reap()
   virtine::Ticket last_ = 0;
   std::int64_t extents_ = 0;  // of entries_
 };
