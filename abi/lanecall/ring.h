@@ -145,13 +145,27 @@ static inline __s64 lanecall_ring_look(struct lanecall_ring *r)
  * which may be between any two bytes; who cares asks after reading them and
  * before believing them, best before giving them back. By the words next to the
  * ring: tail is as we left it, and head where it can be. While a byte is held
- * neither all-ones nor zeros can look like that.
+ * neither all-ones nor zeros can look like that; once all were given back they
+ * can if our index is just that, one in 2^32.
  */
 static inline int lanecall_ring_is_there(const struct lanecall_ring *r)
 {
 	lanecall_rmb(); /* the bytes before the words */
 	return lanecall_get32(&r->consumer->tail) == r->own &&
 	       lanecall_ring_valid_head(r, lanecall_get32(&r->producer->head));
+}
+
+/*
+ * Of a ring of which something is impossible, from either side: does it read as
+ * memory that is there no more? Otherwise the other side lies. (It may lie like
+ * this, too: who has to tell the two apart must know otherwise.)
+ */
+static inline int lanecall_ring_reads_as_gone(const struct lanecall_ring *r)
+{
+	__u32 head = lanecall_get32(&r->producer->head);
+
+	return (head == 0 || head == ~(__u32)0) &&
+	       lanecall_get32(&r->consumer->tail) == head;
 }
 
 /* Give n bytes back. Returns whether the producer asked to be told. */

@@ -896,6 +896,27 @@ TEST_P(AsyncChannelTest, BytesReadWhileTheDeviceWasPulledOutAreNone) {
   expectFailed(at, Type::NOT_OPEN, "the device was reset or removed");
 }
 
+// Nobody says so yet.
+TEST_P(AsyncChannelTest, ALookAtADeviceThatWasPulledOutFindsNoLie) {
+  if (!isRings()) return;
+  for (const int left : {0xff, 0x00}) {
+    far = AsyncFar::make(AsyncFar::kRings);
+    firstId = 1 - outcomes.size();
+    connect();
+    const std::size_t first = call("1");
+    settle();
+    answer("1");
+    untilEnded(first);
+    const std::size_t at = call("2");
+    settle();
+    std::memset(far->words(), left, sizeof *far->words());
+    far->end(0);  // tells
+    untilEnded(at);
+    expectFailed(at, Type::NOT_OPEN, "the device was reset or removed");
+    channel.reset();
+  }
+}
+
 // ---- Connecting ------------------------------------------------------------
 
 TEST_P(AsyncChannelTest, CallsMayBeIssuedBeforeItIsConnected) {

@@ -45,8 +45,9 @@ class RingTest : public ::testing::Test {
   std::unique_ptr<RingTransport> make(RingPair::Side side) {
     Limits limits;
     limits.messageBytes = messageBytes;
-    auto made = std::make_unique<RingTransport>(pair->end(side),
-                                                limits.configuration());
+    auto made = std::make_unique<RingTransport>(
+        pair->end(side), limits.configuration(),
+        side == RingPair::kClient ? Peer::kDevice : serversPeer);
     made->setFraming(framing);
     made->setSpin(spin);
     return made;
@@ -123,6 +124,7 @@ class RingTest : public ::testing::Test {
   int messageBytes = 64 << 20;
   Framing framing = Framing::kBuffered;
   Spin spin = Spin::adaptive();
+  Peer serversPeer = Peer::kDevice;
   std::unique_ptr<RingPair> pair;
   std::unique_ptr<RingTransport> client;
   std::unique_ptr<RingTransport> server;
@@ -682,6 +684,37 @@ TEST_F(RingTest, BytesReadWhileTheDeviceWasPulledOutAreNoAnswer) {
       EXPECT_FALSE(server->isOpen());
       EXPECT_EQ(pair->refused[RingPair::kServer], 0);
     }
+}
+
+// The same in a look for bytes, and for room.
+TEST_F(RingTest, ALookAtADeviceThatWasPulledOutFindsNoLie) {
+  for (const int left : {0xff, 0x00}) {
+    fresh();
+    send(*server, someText(100));
+    receive(*client, 100);
+    client->settle();
+    std::memset(&pair->words(), left, sizeof pair->words());
+    thrown(TTransportException::NOT_OPEN, [&] { readSome(*client, 1); });
+    EXPECT_EQ(pair->refused[RingPair::kClient], 0);
+  }
+  fresh();
+  send(*client, someText(100));
+  std::memset(&pair->words(), 0xff, sizeof pair->words());
+  thrown(TTransportException::NOT_OPEN, [&] { send(*client, someText(10)); });
+  EXPECT_EQ(pair->refused[RingPair::kClient], 0);
+}
+
+// A server's memory stays: there it is a client that lies.
+TEST_F(RingTest, AClientThatWritesWhatNothingReadsAsIsRefused) {
+  for (const int left : {0xff, 0x00}) {
+    serversPeer = Peer::kClient;
+    fresh();
+    send(*client, someText(100));
+    ASSERT_TRUE(server->peek());
+    std::memset(&pair->words(), left, sizeof pair->words());
+    thrown(TTransportException::END_OF_FILE, [&] { receive(*server, 100); });
+    EXPECT_EQ(pair->refused[RingPair::kServer], 1);
+  }
 }
 
 // ---- Bounds ----------------------------------------------------------------

@@ -359,8 +359,9 @@ bool AsyncChannel::exchange(const bool& alive) {
 void AsyncChannel::send() {
   // After the end nobody reads; receiving finds out why.
   if (state_ != State::kOpen || io_->end() != 0) return;
-  if (int error = outbox_.push(kTurnBytes))
-    return breakConnection(-error, "write");
+  if (const int error = outbox_.push(kTurnBytes))
+    return breakConnection(
+        error == -EPROTO ? whyImpossible(io_->outgoing()) : -error, "write");
   while (!oneways_.empty() && oneways_.front() <= outbox_.handed()) {
     const CallId id = oneways_.front();
     oneways_.pop_front();
@@ -411,8 +412,10 @@ void AsyncChannel::deliver(std::span<const std::uint8_t> message) {
 }
 
 // The other side's index cannot be what it is: a lie, or what is left when the
-// device went away.
-int AsyncChannel::whyImpossible() const {
+// device went away, of which nobody may have said anything yet.
+int AsyncChannel::whyImpossible(const RingIo::Ring& ring) const {
+  if (peer_ == Peer::kDevice && lanecall_ring_reads_as_gone(&ring.core))
+    return EIO;
   const int end = io_->end();
   return end == 0 || end == -ESHUTDOWN ? EPROTO : -end;
 }
@@ -429,7 +432,7 @@ bool AsyncChannel::receive(std::size_t* most) {
   int end;
   const __s64 held = look(&end);
   if (held <= 0) {
-    if (held < 0) breakConnection(whyImpossible(), "read");
+    if (held < 0) breakConnection(whyImpossible(io_->incoming()), "read");
     if (held == 0 && end != 0) breakConnection(-end, "read");
     return false;
   }

@@ -215,7 +215,7 @@ class AsyncChannel : public apache::thrift::async::TAsyncChannel {
   void send();
   bool deliverSome(const bool& alive, int* replies, std::size_t* bytes);
   void deliver(std::span<const std::uint8_t> message);
-  int whyImpossible() const;
+  int whyImpossible(const RingIo::Ring& ring) const;
   __s64 look(int* end);
   bool receive(std::size_t* most);
   bool isMoreThere();

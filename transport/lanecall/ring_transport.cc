@@ -186,16 +186,15 @@ int RingTransport::refuse() {
   return EPROTO;
 }
 
-// ---- Receiving -------------------------------------------------------------
-
-// Why what lies in the ring is not to be believed. An errno value.
-int RingTransport::whyNotThere() {
-  const std::uint32_t tail = lanecall_get32(&in_->core.consumer->tail);
-  const std::uint32_t head = lanecall_get32(&in_->core.producer->head);
-  // As memory reads that is there no more: nobody may have said so yet.
-  if (tail == head && (tail == 0 || tail == ~0U)) return EIO;
+// A device may be gone before anybody says so; a client's memory stays. An
+// errno value.
+int RingTransport::whyImpossible(const RingIo::Ring& ring) {
+  if (peer_ == Peer::kDevice && lanecall_ring_reads_as_gone(&ring.core))
+    return EIO;
   return refuse();
 }
+
+// ---- Receiving -------------------------------------------------------------
 
 void RingTransport::failRead(int error) {
   abandon();
@@ -247,7 +246,7 @@ __s64 RingTransport::lookForBytes() {
 // Is there a byte that was not seen, or the end?
 bool RingTransport::isMoreThere() {
   const __s64 unseen = lookForBytes();
-  if (unseen < 0) failRead(whyNotThere());
+  if (unseen < 0) failRead(whyImpossible(*in_));
   return unseen > 0 || end_ != 0;
 }
 
@@ -369,7 +368,7 @@ std::uint32_t RingTransport::readSlow(std::uint8_t* data, std::uint32_t size) {
 
 void RingTransport::checkRead() {
   if (!in_) return;
-  if (!lanecall_ring_is_there(&in_->core)) failRead(whyNotThere());
+  if (!lanecall_ring_is_there(&in_->core)) failRead(whyImpossible(*in_));
   // What a driver puts there instead is zeros, after it has said so.
   if (io_->end() == -EIO) failRead(EIO);
 }
@@ -456,7 +455,7 @@ bool RingTransport::isRoomThere(std::uint32_t least) {
   if (carried_) io_->move(POLLOUT);
   if (int end = io_->end()) failWrite(end == -ESHUTDOWN ? EPIPE : -end);
   const __s64 space = lanecall_ring_space(&out_->core);
-  if (space < 0) failWrite(refuse());
+  if (space < 0) failWrite(whyImpossible(*out_));
   return space >= least;
 }
 

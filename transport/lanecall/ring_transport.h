@@ -25,8 +25,8 @@
 //   between.
 // - What is read while a device is pulled out may be no byte of the ring, but
 //   all-ones or zeros. readEnd(), which generated code calls before it gives an
-//   answer out, throws then (NOT_OPEN); who reads without Thrift calls
-//   checkRead().
+//   answer out, throws then (NOT_OPEN, or as for an index that cannot be); who
+//   reads without Thrift calls checkRead().
 // - A message whose write() or flush() throws is not complete, and never will
 //   be: no server runs that call. (Its end is published last, when nothing can
 //   fail any more.) When reading throws, the server may have run it, or may
@@ -234,7 +234,7 @@ class RingTransport
   [[noreturn]] void fail(Type type, const char* action, int error) const;
   [[noreturn]] void failLate(const char* action);
   int refuse();
-  int whyNotThere();
+  int whyImpossible(const RingIo::Ring& ring);
 
   const std::unique_ptr<RingIo> io_;
   const Peer peer_;
