@@ -244,8 +244,9 @@ TEST_F(Faults, InProbe) {
              bound = error == 0;
              return error;
            },
-       // devm_memremap() says ENXIO whatever it was short of.
-       .errors = {ENOMEM, ENODEV, ENOSPC, ENXIO, EIO},
+       // devm_memremap() says ENXIO whatever it was short of, and
+       // pci_request_region() EBUSY.
+       .errors = {ENOMEM, ENODEV, ENOSPC, ENXIO, EIO, EBUSY},
        .after =
            [&] {
              if (!bound) {
