@@ -30,7 +30,8 @@ class PciDevice {
   // to that at boot, and nobody for a device that is plugged in.
   void reportErrors() const;
   // The slot's power goes, as if somebody had pulled the device out: from then
-  // on reads are all-ones. The kernel's hotplug takes no notice, because the
+  // on its configuration reads as all-ones, its memory in QEMU as zeros. The
+  // kernel's hotplug takes no notice, because the
   // power is off already: remove() is what it would do.
   void pullOut() const;
   void remove() const;
