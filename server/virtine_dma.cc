@@ -37,6 +37,7 @@ struct Parts {
   std::vector<DmaExtent> zeroed;
 
   explicit Parts(const CleanTask& task) {
+    restored.reserve(task.job.extents.size());
     for (const Extent& extent : task.job.extents) {
       const auto offset = static_cast<std::uint64_t>(extent.offset);
       const auto length = static_cast<std::uint64_t>(extent.length);
@@ -70,6 +71,8 @@ CleanOutcome outcomeOf(const CleanTask& task) {
 // Tells sinks, each of them once where their tasks follow each other.
 class Completions {
  public:
+  // expected: of outcomes, which are dear to move.
+  explicit Completions(std::size_t expected) { done_.reserve(expected); }
   ~Completions() { deliver(); }
 
   void add(const CleanTask& task) {
@@ -142,7 +145,7 @@ class Round : public std::enable_shared_from_this<Round> {
   void done(std::span<const DmaResult> results) {
     auto next = std::make_shared<Round>(device_);
     {
-      Completions completions;
+      Completions completions(results.size());
       for (const DmaResult& result : results) {
         const CleanTaskPtr task = std::move(owners_[result.operation]);
         if (task->error == DmaError::kNone) task->error = result.error;
@@ -216,7 +219,7 @@ CleanFailed cleanFailed(DmaError error) {
 void beginCleaning(std::vector<CleanTaskPtr> tasks) {
   std::map<DevicePtr, std::shared_ptr<Round>> rounds;
   {
-    Completions completions;
+    Completions completions(0);
     for (CleanTaskPtr& task : tasks) {
       CleanTarget& target = targetOf(*task);
       auto& round = rounds[target.device()];

@@ -109,6 +109,9 @@ VirtineTickets::Reaped VirtineTickets::take(std::int64_t atMost) {
   Reaped reaped;
   std::int64_t room = store_->limits().answerBytes;
   const std::int64_t extentsBefore = extents_;
+  reaped.reserve(
+      std::min(done_.size(),
+               static_cast<std::size_t>(std::max<std::int64_t>(atMost, 0))));
   while (!done_.empty() && static_cast<std::int64_t>(reaped.size()) < atMost) {
     auto found = entries_.find(done_.front());
     const std::int64_t bytes = found->second.job.bytes + kCompletionBytes;
