@@ -448,8 +448,9 @@ bool AsyncChannel::receive(std::size_t* most) {
     return false;
   }
   // Bytes of a ring that went away with its device were none.
-  if (!lanecall_ring_is_there(&ring.core) || io_->end() == -EIO) {
-    breakConnection(EIO, "read");
+  const bool isThere = lanecall_ring_is_there(&ring.core);
+  if (!isThere || io_->end() == -EIO) {
+    breakConnection(isThere ? EIO : whyImpossible(ring), "read");
     return false;
   }
   tally_.add(&lanecall_user_counters::bytes, size);
