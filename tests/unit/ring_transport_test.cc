@@ -4,6 +4,7 @@
 // the rings' bounds, messages larger than a ring, back-pressure, every end,
 // and a side that lies.
 #include <gtest/gtest.h>
+#include <lanecall/closing_protocol.h>
 #include <lanecall/ring_transport.h>
 #include <poll.h>
 #include <thrift/protocol/TBinaryProtocol.h>
@@ -13,6 +14,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <functional>
+#include <memory>
 #include <thread>
 
 #include "ring_pair.h"
@@ -676,6 +679,7 @@ TEST_F(RingTest, BytesReadWhileTheDeviceWasPulledOutAreNoAnswer) {
       if (before > 0) {
         send(*client, std::string(before, 'x'));
         receive(*server, before);
+        server->settle();  // gives them back
       }
       send(*client, std::string(100, static_cast<char>(left)));
       ASSERT_TRUE(server->peek());  // sees all of them
@@ -684,6 +688,31 @@ TEST_F(RingTest, BytesReadWhileTheDeviceWasPulledOutAreNoAnswer) {
       EXPECT_FALSE(server->isOpen());
       EXPECT_EQ(pair->refused[RingPair::kServer], 0);
     }
+}
+
+// The same where what is left of it would be refused for what it says.
+TEST_F(RingTest, WhatIsLeftOfADeviceThatWasPulledOutIsNotRefused) {
+  const auto refuse = [&](const std::function<void()>& read) {
+    for (const int left : {0xff, 0x00}) {
+      fresh();
+      for (int i = 0; i < 2; ++i)
+        send(*client, std::string(50, static_cast<char>(left)));
+      ASSERT_TRUE(server->peek());  // sees them
+      std::memset(&pair->words(), left, sizeof pair->words());
+      thrown(TTransportException::NOT_OPEN, read);
+      EXPECT_FALSE(server->isOpen());
+    }
+  };
+  refuse([&] {  // no message begins like that
+    const std::shared_ptr<RingTransport> on(server.get(), [](auto*) {});
+    std::string name;
+    apache::thrift::protocol::TMessageType type;
+    std::int32_t id;
+    closingProtocol(on, Protocol::kBinary, {})
+        ->readMessageBegin(name, type, id);
+  });
+  messageBytes = 50;
+  refuse([&] { receive(*server, 51); });
 }
 
 // The same in a look for bytes, and for room.
