@@ -50,6 +50,7 @@ class HostileRingIo : public RingIo {
   void say();
   void sayMessage();
   void take();
+  void writeOurs();
   std::uint32_t lie(const lanecall_ring& victim);
 
   Choices& choices_;
@@ -65,6 +66,7 @@ class HostileRingIo : public RingIo {
   bool refused_ = false;
   bool interrupted_ = false;
   bool onlyLied_ = false;
+  bool wroteOurs_ = false;
 };
 
 }  // namespace lanecall::fuzz

@@ -171,7 +171,7 @@ class Case {
         return false;
       default:
         readMessage();
-        return false;  // Its readEnd() looks at the end only.
+        return false;
     }
   }
 
