@@ -145,6 +145,10 @@ std::uint64_t Load::calls() const { return sum(state_->ok); }
 
 std::uint64_t Load::failures() const { return sum(state_->failed); }
 
+std::vector<std::uint64_t> Load::failuresEach() const {
+  return {state_->failed.begin(), state_->failed.begin() + options_.clients};
+}
+
 void Load::awaitCalls(std::uint64_t more) {
   const Deadline deadline = Deadline::in(2 * kPatienceMs);
   std::array<std::uint64_t, kMostClients> from{};

@@ -52,6 +52,8 @@ class Load {
   // Of all clients.
   std::uint64_t calls() const;
   std::uint64_t failures() const;  // calls that are not OK
+  // Of each.
+  std::vector<std::uint64_t> failuresEach() const;
 
   // SIGKILL, and another one instead.
   void replace(int client);

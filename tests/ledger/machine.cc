@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 
 #include "caller.h"
@@ -45,7 +46,10 @@ void write(const fs::path& file, const std::string& text) {
 class Config {
  public:
   explicit Config(const fs::path& function)
-      : file_(::open((function / "config").c_str(), O_RDWR | O_CLOEXEC)) {}
+      : file_(::open((function / "config").c_str(), O_RDWR | O_CLOEXEC)) {
+    if (!file_.valid())
+      throw std::system_error(errno, std::generic_category(), function);
+  }
 
   template <typename T>
   T read(int at) const {
