@@ -271,7 +271,7 @@ static int rx_release(struct lanecall_channel *ch, u32 bytes)
 	spin_lock(&ch->look);
 	err = not_ours(ch);
 	if (!err && !lanecall_ring_is_there(&ch->rx_ring)) {
-		lanecall_channel_break_locked(ch, "RX went away as it was read");
+		lanecall_channel_break_locked(ch, "impossible RX index after reading");
 		err = -EIO;
 	}
 	if (!err)
