@@ -114,7 +114,8 @@ double doorbellsPerCall(const TPcieTransport& transport, int calls,
 // there are calls. How many fewer there are is for the bench to say (0.2 a call
 // at most, of a machine that does nothing else): a device that has time to look
 // for more between two requests of a client that the machine holds up, asks
-// more often. In rounds, since a machine does not always.
+// more often. In rounds, since a machine does not always: on a busy one such a
+// device may pass.
 TEST_P(PipeliningTest, SmallRequestsShareADoorbell) {
   constexpr int kCalls = 2'000;
   constexpr int kRounds = 20;
