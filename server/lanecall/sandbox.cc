@@ -7,7 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <stdexcept>
 #include <system_error>
 
@@ -38,14 +40,28 @@ bool guardFiles(const std::vector<std::string>& folders) {
   return true;
 }
 
+// Of a folder that cannot be read nobody knows.
+bool has_only_sockets(const std::string& folder) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(folder, error), end;
+       !error && at != end; at.increment(error))
+    if (!std::filesystem::is_socket(at->symlink_status(error))) return false;
+  return !error;
+}
+
 }  // namespace
 
 Sandbox::Sandbox(const std::vector<std::string>& socketFolders)
-    : guardsFiles_((giveUpCapabilities(), guardFiles(socketFolders))) {}
+    : folders_(socketFolders),
+      guardsFiles_((giveUpCapabilities(), guardFiles(socketFolders))) {}
 
-void Sandbox::close() const {
-  if (int result = allowOnlyServing(guardsFiles_); result < 0)
+bool Sandbox::close() const {
+  const bool removes =
+      guardsFiles_ &&
+      std::all_of(folders_.begin(), folders_.end(), has_only_sockets);
+  if (int result = allowOnlyServing(removes); result < 0)
     fail("seccomp", -result);
+  return removes;
 }
 
 }  // namespace lanecall

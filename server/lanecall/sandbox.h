@@ -26,20 +26,25 @@ class Sandbox {
  public:
   // For good, and for the threads that this one will start: no capabilities, no
   // way to gain any, and where the kernel has Landlock, on the file system
-  // nothing is run, written, made or removed but sockets in these folders and
-  // below. Give sockets a folder of their own. Call it before other threads are
-  // started: each has these for itself. Throws std::runtime_error, one line
-  // that says what to do.
+  // nothing is run, written or made but sockets in these folders and below, and
+  // nothing removed elsewhere. Call it before other threads are started: each
+  // has these for itself. Throws std::runtime_error, one line that says what to
+  // do.
   explicit Sandbox(const std::vector<std::string>& socketFolders);
 
-  // Whether the kernel has Landlock. Without it nothing can be removed after
-  // close(), and sockets' files stay; the next server replaces them.
+  // Whether the kernel has Landlock.
   bool guardsFiles() const { return guardsFiles_; }
 
   // For good, in all threads: the system calls above. Throws as Sandbox().
-  void close() const;
+  //
+  // What can be removed from then on is what is in these folders; so nothing
+  // can where there is anything but sockets at this moment, or no Landlock. The
+  // sockets' own files then stay, and the next server replaces them: returns
+  // whether they are removed. Give sockets a folder of their own.
+  bool close() const;
 
  private:
+  const std::vector<std::string> folders_;
   const bool guardsFiles_;
 };
 

@@ -306,8 +306,9 @@ std::optional<Sandbox> makeSandbox(const CommandLine& line) {
 }
 
 void closeSandbox(const Sandbox& sandbox, spdlog::logger& log) {
-  sandbox.close();
-  log.info("event=sandboxed landlock={}", sandbox.guardsFiles());
+  const bool removes = sandbox.close();
+  log.info("event=sandboxed landlock={} removes_sockets={}",
+           sandbox.guardsFiles(), removes);
 }
 
 // A socket that is told of nobody would serve nobody, or anybody.

@@ -207,6 +207,23 @@ TEST_F(SandboxTest, NothingIsRemovedButItsSockets) {
   EXPECT_TRUE(fs::is_empty(folder_ + "/sockets"));
 }
 
+// Where they have no folder of their own, not even these.
+TEST_F(SandboxTest, NothingIsRemovedNextToOtherFiles) {
+  for (const std::string& other :
+       {folder_ + "/sockets/file", folder_ + "/sockets/below/file"}) {
+    fs::create_directories(fs::path(other).parent_path());
+    std::ofstream{other};
+    client_.reset();
+    start();
+    EXPECT_EQ(attempt("remove " + other), "EPERM");
+    EXPECT_EQ(attempt("remove " + cardPath()), "EPERM");
+    EXPECT_EQ(stop(), 0);
+    EXPECT_TRUE(fs::exists(other));
+    EXPECT_TRUE(fs::exists(socketPath())) << "the next server replaces it";
+    fs::remove(other);
+  }
+}
+
 TEST_F(SandboxTest, EveryThreadHasGivenUpWhatItCould) {
   start();
   client(1)->ping();

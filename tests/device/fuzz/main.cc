@@ -4,6 +4,7 @@
 // a good channel's bytes; QEMU must neither end, nor hang, nor write to memory
 // that was not given to the device. LANECALL_SEED repeats a run (but for what
 // QEMU's own threads do meanwhile), LANECALL_QEMU is the QEMU.
+#include <lanecall/proxy.h>
 #include <linux/pci_regs.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -11,7 +12,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 
@@ -22,7 +25,8 @@ namespace lanecall::test {
 namespace {
 
 constexpr uint64_t kOperationsToCheck = 20'000;
-// In each QEMU. Half of them have the server at a Unix socket, half by TCP.
+// In each QEMU. Half of them have the server at a Unix socket, half by TCP and
+// with headers that say who opens a channel.
 constexpr uint64_t kOperationsOfRound = 250'000;
 constexpr int kPatienceMs = 60'000;
 constexpr unsigned kGoodChannel = HostileGuest::kChannels + 1;
@@ -37,28 +41,37 @@ constexpr PciPlace kPlace = {.bus = kBus,
                              .bar2 = kWindow + (64 << 20),
                              .bar4 = 0xa00000000};
 
-std::shared_ptr<Qemu> startQemu(const DeviceOptions& options) {
+std::shared_ptr<Qemu> startQemu(const DeviceOptions& options,
+                                const std::string& more) {
   auto qemu = std::make_shared<Qemu>(QemuOptions{
       {"-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
        "-device",
        "pcie-root-port,id=rp,chassis=1,slot=1,addr=5.0,pref64-reserve=64M",
-       "-device", QemuDevice::argument(options) + ",id=dut,bus=rp"}});
+       "-device", QemuDevice::argument(options) + more + ",id=dut,bus=rp"}});
   PciFunction port(*qemu, 0, kPortSlot);
   setUpRootPort(port, kBus, kWindow, 128 << 20);
   setPrefetchableWindow(port, kPlace.bar4, uint64_t{64} << 20);
   return qemu;
 }
 
+void receive(const Descriptor& from, std::span<uint8_t> bytes) {
+  if (::recv(from.get(), bytes.data(), bytes.size(), MSG_WAITALL) !=
+      static_cast<ssize_t>(bytes.size()))
+    throw std::runtime_error("a good channel's bytes do not arrive");
+}
+
 class Round {
  public:
   Round(Random& random, Family family)
       : random_(random),
+        saysWho_(family == Family::kTcp),
         sockets_(family, dir_, random),
         card_(dir_, random),
         device_(startQemu({.rpc = sockets_.rpc(),
                            .channels = 16,
                            .card = card_.card(),
-                           .card_memory = uint64_t{32} << 20}),
+                           .card_memory = uint64_t{32} << 20},
+                          saysWho_ ? ",proxy=on" : ""),
                 kPlace),
         guest_(device_, random_) {}
 
@@ -118,11 +131,11 @@ class Round {
     random_.fill(sent);
     if (!channel.write(sent, Deadline::in(kPatienceMs)))
       throw std::runtime_error("a good channel does not take bytes");
+    if (saysWho_) receiveHeader(server);
     Bytes heard(sent.size());
-    if (::recv(server.get(), heard.data(), heard.size(), MSG_WAITALL) !=
-            static_cast<ssize_t>(heard.size()) ||
-        heard != sent)
-      throw std::runtime_error("a good channel's bytes do not arrive");
+    receive(server, heard);
+    if (heard != sent)
+      throw std::runtime_error("a good channel's bytes are others");
     if (::send(server.get(), sent.data(), sent.size(), MSG_NOSIGNAL) !=
             static_cast<ssize_t>(sent.size()) ||
         channel.read(sent.size(), Deadline::in(kPatienceMs)) != sent)
@@ -131,8 +144,19 @@ class Round {
       throw std::runtime_error("a good channel does not close");
   }
 
+  static void receiveHeader(const Descriptor& from) {
+    lanecall_proxy_header header;
+    receive(from, {reinterpret_cast<uint8_t*>(&header), sizeof header});
+    if (std::memcmp(header.signature, LANECALL_PROXY_SIGNATURE,
+                    LANECALL_PROXY_SIGNATURE_BYTES) != 0)
+      throw std::runtime_error("a good channel does not say who opened it");
+    Bytes fields(std::size_t{header.bytes[0]} << 8 | header.bytes[1]);
+    receive(from, fields);
+  }
+
   const TempDir dir_;
   Random& random_;
+  const bool saysWho_;
   HostileSocketServer sockets_;
   HostileCardServer card_;
   QemuDevice device_;
