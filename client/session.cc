@@ -23,7 +23,7 @@ std::string describeTransport(const TTransportException& error,
   if (text.starts_with("No more data"))
     return to +
            ": the server closed the connection before it answered; does it "
-           "speak " +
+           "let you in, speak " +
            wire + ", and take messages of this size? See its log";
   if (text.starts_with("Frame size has negative value"))
     return to + ": what came is no frame of ours (" + text +

@@ -3,10 +3,9 @@
 // client_tests: the same tests over every path, on the host (tcp, unix) and in
 // a guest (pcie too, with servers on the host). See --help, and gtest's own.
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <random>
 
 #include "../run_tests.h"
+#include "../seed.h"
 #include "settings.h"
 
 namespace lanecall::test {
@@ -46,9 +45,7 @@ int main(int argc, char** argv) {
   app.add_option("--cleans", settings.cleans,
                  "How many random cleans of virtines by reference");
   CLI11_PARSE(app, argc, argv);
-  if (seed->count() == 0) settings.seed = std::random_device{}();
-  std::printf("seed %llu\n", static_cast<unsigned long long>(settings.seed));
-  std::fflush(stdout);
+  if (seed->count() == 0) settings.seed = lanecall::test::announcedSeed();
 
   return lanecall::test::runTests(argv[0], app.remaining());
 }

@@ -3,10 +3,9 @@
 // in its guest, as root, with the devices of run_driver_tests. See --help, and
 // gtest's own.
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <random>
 
 #include "../run_tests.h"
+#include "../seed.h"
 #include "settings.h"
 
 namespace lanecall::debug_tests {
@@ -34,9 +33,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   auto* seed = app.add_option("--seed", settings.seed, "Of what is random");
   CLI11_PARSE(app, argc, argv);
-  if (seed->count() == 0) settings.seed = std::random_device{}();
-  std::printf("seed %llu\n", static_cast<unsigned long long>(settings.seed));
-  std::fflush(stdout);
+  if (seed->count() == 0) settings.seed = lanecall::test::announcedSeed();
 
   return lanecall::test::runTests(argv[0], app.remaining());
 }

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "../seed.h"
 #include "card_ground.h"
 
 namespace lanecall::test {
@@ -282,8 +283,7 @@ TEST_F(CardPort, LateFramesAreIgnored) {
 
 TEST_F(CardPort, RandomFramesDoNotKillQemu) {
   start();
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const auto seed = static_cast<unsigned>(announcedSeed());
   std::mt19937_64 random(seed);
   for (int round = 0; round < 30; ++round) {
     auto running = openInCard({.channel = 0});

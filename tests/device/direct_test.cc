@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "../seed.h"
 #include "card_ground.h"
 
 namespace lanecall::test {
@@ -568,8 +569,7 @@ class FickleServer {
 
 TEST_F(Direct, RandomCommandsAndAFickleServerDoNotKillQemu) {
   start({.rpc = true, .channels = 8});
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const auto seed = static_cast<unsigned>(announcedSeed());
   std::mt19937 random(seed);
   const size_t before = descriptorsOfQemu();
   {

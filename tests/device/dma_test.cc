@@ -6,6 +6,7 @@
 #include <functional>
 #include <random>
 
+#include "../seed.h"
 #include "card_dma.h"
 
 namespace lanecall::test {
@@ -168,9 +169,7 @@ TEST_F(Dma, MovesCardMemoryToWhereItOverlaps) {
 // Whatever is asked for, memory is as a model of it says.
 TEST_F(Dma, DoesWhatAModelDoes) {
   start();
-  std::random_device device_of_seeds;
-  const unsigned seed = device_of_seeds();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto seed = static_cast<unsigned>(announcedSeed());
   std::mt19937_64 random(seed);
   const auto below = [&](uint64_t n) { return random() % n; };
   constexpr size_t kRegions = 8, kCard = 2 << 20;

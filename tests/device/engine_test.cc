@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "../seed.h"
 #include "contract.h"
 #include "qemu_device.h"
 
@@ -274,8 +275,7 @@ TEST_F(Engine, DoorbellStormDoesNotKeepOtherChannelsFromWorking) {
 // doorbells. MSI-X messages go to RAM only, so that a write stays a write.
 TEST_F(Engine, HundredsOfThousandsOfRandomWritesDoNotKillQemu) {
   start({}, {.channels = 8});
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const auto seed = static_cast<unsigned>(announcedSeed());
   std::mt19937_64 random(seed);
   const Geometry g(device());
   const uint64_t regs = function().barAddress(LANECALL_BAR_REGS);

@@ -6,8 +6,8 @@
 #include <linux/pci_regs.h>
 
 #include <cstring>
-#include <random>
 
+#include "../seed.h"
 #include "card_ground.h"
 #include "user_region.h"
 
@@ -209,8 +209,7 @@ TEST_F(Rogue, ARegionAsLargeAsCanBeIsRememberedInPart) {
 }
 
 TEST_F(Rogue, RandomAddressesLieInMemoryAndFollowFromTheSeed) {
-  const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto seed = static_cast<uint32_t>(announcedSeed());
   begin(0, size_t{16} << 20);
   const GuestMemory& memory = device().memory();
   device().write32(LANECALL_REG_ROGUE_SEED, seed);

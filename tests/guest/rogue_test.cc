@@ -12,9 +12,9 @@
 #include <atomic>
 #include <fstream>
 #include <iostream>
-#include <random>
 #include <thread>
 
+#include "../seed.h"
 #include "lending.h"
 #include "rogue_device.h"
 
@@ -86,17 +86,6 @@ std::string word_as_bytes() {
   return {reinterpret_cast<const char*>(&word), sizeof word};
 }
 
-// lanecall_test.seed=N on the kernel's command line, or another each time.
-std::uint32_t seed() {
-  constexpr std::string_view kName = "lanecall_test.seed=";
-  std::ifstream file("/proc/cmdline");
-  for (std::string word; file >> word;) {
-    if (word.starts_with(kName))
-      return static_cast<std::uint32_t>(std::stoul(word.substr(kName.size())));
-  }
-  return std::random_device{}();
-}
-
 // ---- Where the device tries when it is told --------------------------------
 
 class RogueDma : public ::testing::Test {
@@ -163,11 +152,10 @@ TEST_F(RogueDma, WithoutAnIommuOverwritesMemory) {
 
 TEST_F(RogueDma, BehindAnIommuIsBlockedAndReported) {
   if (!isBehindIommu()) GTEST_SKIP() << "there is none";
-  const std::uint32_t chosen_seed = seed();
-  std::cout << "seed " << chosen_seed << "\n";
+  const auto seed = static_cast<std::uint32_t>(test::announcedSeed());
   Canary canary;
   Client client;
-  device().seed(chosen_seed);
+  device().seed(seed);
   const std::uint64_t address = canary.address();
   for (int round = 0; round < 2; round++) {
     device().choose(address);

@@ -5,9 +5,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <random>
 
 #include "../run_tests.h"
+#include "../seed.h"
 #include "settings.h"
 
 namespace lanecall::test {
@@ -31,14 +31,11 @@ int main(int argc, char** argv) {
       ->required();
   app.add_option("--memory", megabytes,
                  "MiB that the server may grow by; 0: not looked at [0]");
-  app.add_option("--seed", settings.seed, "Of all that is random")
-      ->envname("LANECALL_SEED");
+  auto* seed =
+      app.add_option("--seed", settings.seed, "Of all that is random");
   CLI11_PARSE(app, argc, argv);
   settings.memoryMost = megabytes << 20;
-  if (settings.seed == 0) settings.seed = std::random_device{}();
-  std::printf("LANECALL_SEED=%llu\n",
-              static_cast<unsigned long long>(settings.seed));
-  std::fflush(stdout);
+  if (seed->count() == 0) settings.seed = lanecall::test::announcedSeed();
 
   return lanecall::test::runTests(argv[0], app.remaining());
 }

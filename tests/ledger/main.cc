@@ -3,10 +3,9 @@
 // ledger_tests: calls counted one by one, in a guest or on its host. See
 // --help, and gtest's own.
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <random>
 
 #include "../run_tests.h"
+#include "../seed.h"
 #include "settings.h"
 
 namespace lanecall::ledger {
@@ -47,12 +46,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--digest", settings.digest,
                  "Of all answers to the calls with this seed");
-  auto* seed = app.add_option("--seed", settings.seed, "Of what is random")
-                   ->envname("LANECALL_SEED");
+  auto* seed = app.add_option("--seed", settings.seed, "Of what is random");
   CLI11_PARSE(app, argc, argv);
-  if (seed->count() == 0) settings.seed = std::random_device{}();
-  std::printf("seed %llu\n", static_cast<unsigned long long>(settings.seed));
-  std::fflush(stdout);
+  if (seed->count() == 0) settings.seed = lanecall::test::announcedSeed();
 
   return lanecall::test::runTests(argv[0], app.remaining());
 }

@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "../seed.h"
+
 namespace {
 
 constexpr auto kDeadline = std::chrono::seconds(60);
@@ -105,8 +107,7 @@ void consume(Shared& s, uint64_t total, unsigned seed, bool& ok) {
 }
 
 TEST(RingStress, BytesArriveInOrderAndNobodySleepsOverWork) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const auto seed = static_cast<unsigned>(lanecall::test::announcedSeed());
   for (__u32 size : {1u, 2u, 64u, 4096u}) {
     SCOPED_TRACE(testing::Message() << "ring of " << size);
     const uint64_t total = size < 64 ? 20000 : 2000000;

@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "../seed.h"
 #include "proxy_bytes.h"
 
 namespace lanecall {
@@ -139,11 +140,7 @@ TEST(ProxyHeader, NoFieldComesTwice) {
 // Each byte of a good one, spoilt at random: a caller or a refusal, and never a
 // byte beyond what the header announces.
 TEST(ProxyHeader, ASpoiltOneIsReadInOrderOrRefused) {
-  const char* given = std::getenv("LANECALL_SEED");
-  const auto seed =
-      given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::printf("LANECALL_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::mt19937_64 random(seed);
+  std::mt19937_64 random(test::announcedSeed());
   const std::string good = proxyHeader(kFields + proxyField(0xe9, "stuff"));
   for (int i = 0; i < 200'000; ++i) {
     std::string bytes = good;

@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "../seed.h"
 #include "card_device.h"
 #include "log_lines.h"
 
@@ -645,13 +646,10 @@ TEST_F(CardDmaPacketTest, HelloThatTakesNoOperation) {
 // ---- Many at a time
 
 // Threads submit what they like on channels of their own, a device answers in
-// any order; LANECALL_TEST_SEED repeats a run.
+// any order.
 TEST_F(CardDmaTest, EveryOperationOfManyThreadsIsDoneOnce) {
   constexpr std::size_t kThreads = 3, kBatches = 200;
-  const char* given = std::getenv("LANECALL_TEST_SEED");
-  const auto seed =
-      given ? std::strtoul(given, nullptr, 0) : std::random_device{}();
-  SCOPED_TRACE("LANECALL_TEST_SEED=" + std::to_string(seed));
+  const std::uint64_t seed = test::announcedSeed();
   connect(50);
   std::vector<Device> devices{device};
   while (devices.size() < kThreads) devices.push_back(open());

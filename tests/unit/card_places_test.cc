@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "../seed.h"
+
 namespace lanecall {
 namespace {
 
@@ -88,8 +90,7 @@ TEST_F(CardPlacesTest, TriesBusyPlacesAgainWhenNothingElseIsFree) {
 }
 
 TEST_F(CardPlacesTest, PiecesNeverOverlap) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto seed = static_cast<unsigned>(test::announcedSeed());
   std::mt19937_64 random(seed);
   constexpr std::uint64_t kPages = 400;
   auto all = std::make_shared<CardPlaces>(kPages * kPage, kPages * kPage);

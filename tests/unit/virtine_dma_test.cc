@@ -10,11 +10,11 @@
 #include <cstring>
 #include <future>
 #include <map>
-#include <random>
 #include <set>
 #include <thread>
 
 #include "../fake/fake_card_device.h"
+#include "../seed.h"
 #include "random.h"
 #include "virtine_handler.h"
 
@@ -678,10 +678,7 @@ class RandomClient {
 };
 
 TEST_F(VirtineDmaTest, RandomCleansOfSeveralConnections) {
-  const char* given = std::getenv("LANECALL_SEED");
-  const std::uint64_t seed =
-      given ? std::strtoull(given, nullptr, 0) : Random::freshSeed();
-  SCOPED_TRACE("LANECALL_SEED=" + std::to_string(seed));
+  const std::uint64_t seed = test::announcedSeed();
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i)
     threads.emplace_back(

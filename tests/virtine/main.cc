@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "random.h"
+#include "../seed.h"
 #include "settings.h"
 
 namespace lanecall::test {
@@ -20,11 +20,9 @@ int main(int argc, char** argv) {
   using lanecall::test::settings;
   testing::InitGoogleTest(&argc, argv);
   CLI::App app("Tests of virtines' shells.");
-  settings().seed = lanecall::Random::freshSeed();
   app.add_flag("--kvm", settings().kvm, "Test shells of KVM, too");
-  app.add_option("--seed", settings().seed, "Of random tests; printed");
+  auto* seed = app.add_option("--seed", settings().seed, "Of random tests");
   CLI11_PARSE(app, argc, argv);
-  std::printf("--seed %llu\n",
-              static_cast<unsigned long long>(settings().seed));
+  if (seed->count() == 0) settings().seed = lanecall::test::announcedSeed();
   return RUN_ALL_TESTS();
 }

@@ -16,7 +16,8 @@ const char* deviceRemedy(int error) {
              "ls /dev/lanecall*";
     case EACCES:
     case EPERM:
-      return "get read and write access to the node, by its group or as root";
+      return "get read and write access to the node, by its group or as root; "
+             "who has it is refused by the server's rules (--allow, --deny)";
     case ENOTTY:
     case EISDIR:
       return "this is no Lanecall device; give a /dev/lanecallN node";
@@ -39,7 +40,8 @@ const char* deviceRemedy(int error) {
     case ECONNREFUSED:
       return "nobody answers where the device connects to; start "
              "lanecall-server at the address given to rpc= or card= "
-             "(guest/run: --rpc, --card)";
+             "(guest/run: --rpc, --card), where QEMU's user may connect "
+             "(--socket-mode, --allow-uid)";
     case EHOSTUNREACH:
     case ENETUNREACH:
     case ETIMEDOUT:
@@ -51,8 +53,9 @@ const char* deviceRemedy(int error) {
       return "the device was reset or removed; open it again";
     case ECONNRESET:
     case EPIPE:
-      return "the server ended the connection (it stopped, or a limit such as "
-             "--max-message, or another --protocol or --framing); see its log";
+      return "the server ended the connection (it stopped, or does not let you "
+             "in, or a limit such as --max-message, or another --protocol or "
+             "--framing); see its log";
     default:
       return nullptr;
   }
@@ -76,8 +79,9 @@ const char* socketRemedy(int error) {
       return "check the address and the network";
     case ECONNRESET:
     case EPIPE:
-      return "the server ended the connection (it stopped, or a limit such as "
-             "--max-message, or another --protocol or --framing); see its log";
+      return "the server ended the connection (it stopped, or does not let you "
+             "in, or a limit such as --max-message, or another --protocol or "
+             "--framing); see its log";
     default:
       return nullptr;
   }

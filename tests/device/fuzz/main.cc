@@ -18,6 +18,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "../../seed.h"
 #include "hostile_guest.h"
 #include "hostile_servers.h"
 
@@ -172,17 +173,11 @@ int main(int argc, char** argv) try {
     std::fprintf(stderr, "usage: device_fuzz OPERATIONS\n");
     return 2;
   }
-  const char* given = std::getenv("LANECALL_SEED");
-  const std::uint64_t seed =
-      given ? std::strtoull(given, nullptr, 0) : Random::freshSeed();
-  std::printf("LANECALL_SEED=%llu, %s operations\n",
-              static_cast<unsigned long long>(seed), argv[1]);
-  std::fflush(stdout);
   ::signal(SIGPIPE, SIG_IGN);
   // Of a QEMU that has them; leaks are no fault of a process that ends.
   ::setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
   ::setenv("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1", 0);
-  Random random(seed);
+  Random random(test::announcedSeed());
   std::uint64_t left = std::strtoull(argv[1], nullptr, 0);
   for (bool isTcp = false; left > 0; isTcp = !isTcp) {
     const std::uint64_t now = std::min(left, test::kOperationsOfRound);
