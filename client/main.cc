@@ -302,7 +302,7 @@ std::string misplaced(const CLI::App& app) {
     std::string words = left[i];
     if (words == name && i + 1 < left.size()) words += " " + left[i + 1];
     std::string instead = commandIn(app);
-    instead.insert(instead.find(' ') + 1, words + " ");
+    instead.insert(instead.find(' ') + 1, words.append(" "));
     return name + " goes before the command: " + instead;
   }
   return {};

@@ -12,9 +12,9 @@ namespace lanecall {
 
 // From here on this thread, and all that it starts, can run, write, make and
 // remove nothing; but in these folders and below make sockets, and remove any
-// file. A folder that there is not is left out. Reading, and what is open, are not touched. Needs
-// no_new_privs. 0 or a negated errno value: -ENOSYS, -EOPNOTSUPP or -EPERM
-// without Landlock.
+// file. A folder that there is not is left out. Reading, and what is open, are
+// not touched. Needs no_new_privs. 0 or a negated errno value: -ENOSYS,
+// -EOPNOTSUPP or -EPERM without Landlock.
 int makeOnlySocketsIn(const std::vector<std::string>& folders);
 
 }  // namespace lanecall

@@ -57,7 +57,7 @@ Sandbox::Sandbox(const std::vector<std::string>& socketFolders)
 
 bool Sandbox::close() const {
   const bool removes =
-      guardsFiles_ &&
+      guardsFiles_ && !folders_.empty() &&
       std::all_of(folders_.begin(), folders_.end(), has_only_sockets);
   if (int result = allowOnlyServing(removes); result < 0)
     fail("seccomp", -result);

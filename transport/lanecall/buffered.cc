@@ -18,7 +18,7 @@ using apache::thrift::transport::TTransportException;
 
 BufferedTransport::BufferedTransport(
     std::shared_ptr<TTransport> under,
-    std::shared_ptr<TConfiguration> configuration, bool shared)
+    const std::shared_ptr<TConfiguration>& configuration, bool shared)
     : TVirtualTransport(configuration),
       under_(std::move(under)),
       shared_(shared),
@@ -185,7 +185,7 @@ FramedTransport::FramedTransport(std::shared_ptr<BufferedTransport> under,
                                  std::shared_ptr<TConfiguration> configuration,
                                  bool shared)
     : TFramedTransport(under, BufferedTransport::kBufferBytes,
-                       Gathered::kKeptBytes, configuration),
+                       Gathered::kKeptBytes, std::move(configuration)),
       under_(std::move(under)),
       shared_(shared) {}
 
@@ -267,7 +267,7 @@ void FramedTransport::writeSlow(const std::uint8_t* data, std::uint32_t size) {
   TFramedTransport::writeSlow(data, size);
 }
 
-std::shared_ptr<TTransport> stack(std::shared_ptr<TTransport> under,
+std::shared_ptr<TTransport> stack(const std::shared_ptr<TTransport>& under,
                                   Framing framing, const Limits& limits,
                                   bool shared) {
   auto configuration = limits.configuration();

@@ -43,7 +43,7 @@ class BufferedTransport
   // shared: see RingTransport::setShared().
   BufferedTransport(
       std::shared_ptr<apache::thrift::transport::TTransport> under,
-      std::shared_ptr<apache::thrift::TConfiguration> configuration,
+      const std::shared_ptr<apache::thrift::TConfiguration>& configuration,
       bool shared = false);
 
   bool isOpen() const override { return under_->isOpen() && !abandoned_; }
@@ -125,7 +125,7 @@ enum class Framing { kBuffered, kFramed };
 // Stacks the transports of one connection, limits set. shared: see
 // RingTransport::setShared().
 std::shared_ptr<apache::thrift::transport::TTransport> stack(
-    std::shared_ptr<apache::thrift::transport::TTransport> under,
+    const std::shared_ptr<apache::thrift::transport::TTransport>& under,
     Framing framing, const Limits& limits, bool shared = false);
 
 // The same as a factory, for Thrift's own server classes.

@@ -25,7 +25,7 @@ const char* name(DeviceMode mode) {
   }
 }
 
-DeviceRingIo::DeviceRingIo(std::shared_ptr<DeviceIo> node)
+DeviceRingIo::DeviceRingIo(const std::shared_ptr<DeviceIo>& node)
     : ChannelRingIo(node), mapped_(node), carried_(node) {}
 
 int DeviceRingIo::open() {

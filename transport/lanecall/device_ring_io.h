@@ -27,7 +27,7 @@ const char* name(DeviceMode mode);
 
 class DeviceRingIo : public ChannelRingIo {
  public:
-  explicit DeviceRingIo(std::shared_ptr<DeviceIo> node);
+  explicit DeviceRingIo(const std::shared_ptr<DeviceIo>& node);
 
   // For connections opened from now on.
   void setMode(DeviceMode mode) { mode_ = mode; }

@@ -33,10 +33,8 @@ std::uint8_t* position(const RingIo::Ring& ring) {
 }  // namespace
 
 RingTransport::RingTransport(std::unique_ptr<RingIo> io,
-                             Configuration configuration, Peer peer)
-    : TVirtualTransport(std::move(configuration)),
-      io_(std::move(io)),
-      peer_(peer) {
+                             const Configuration& configuration, Peer peer)
+    : TVirtualTransport(configuration), io_(std::move(io)), peer_(peer) {
   detach();
   if (io_->isOpen() && io_->status() == 0) attach();
 }

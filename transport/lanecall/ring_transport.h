@@ -71,7 +71,7 @@ class RingTransport
   // Owns io, whose rings may be there already (a channel that a server took).
   // peer: of whom errors are to speak.
   explicit RingTransport(std::unique_ptr<RingIo> io,
-                         Configuration configuration = nullptr,
+                         const Configuration& configuration = nullptr,
                          Peer peer = Peer::kDevice);
   ~RingTransport() override;
 

@@ -16,8 +16,8 @@ bool is_retry(ssize_t result) { return result == -EINTR; }
 }  // namespace
 
 StreamTransport::StreamTransport(std::unique_ptr<ChannelIo> io,
-                                 Configuration configuration)
-    : TVirtualTransport(std::move(configuration)), io_(std::move(io)) {}
+                                 const Configuration& configuration)
+    : TVirtualTransport(configuration), io_(std::move(io)) {}
 
 StreamTransport::~StreamTransport() { io_->close(); }
 

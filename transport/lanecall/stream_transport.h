@@ -46,7 +46,7 @@ class StreamTransport
 
   // Owns io, which may be open already (an accepted connection).
   explicit StreamTransport(std::unique_ptr<ChannelIo> io,
-                           Configuration configuration = nullptr);
+                           const Configuration& configuration = nullptr);
   ~StreamTransport() override;
 
   bool isOpen() const override { return io_->isOpen() && !abandoned_; }

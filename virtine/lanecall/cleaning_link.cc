@@ -130,7 +130,7 @@ auto refusable(const std::string& what, Call&& call) {
 }  // namespace
 
 CleaningLink::CleaningLink(std::uint64_t number, VirtineService service,
-                           std::shared_ptr<const ImageBytes> image,
+                           const std::shared_ptr<const ImageBytes>& image,
                            std::size_t memoryBytes, bool verify)
     : number_(number), service_(std::move(service)), verify_(verify) {
   virtine::Info info;
@@ -206,9 +206,8 @@ CleanRequest CleaningLink::requestFor(PooledShell& shell) const {
     const Span span = dirtySpan(shell);
     region.syncForDevice(span.offset, span.bytes);
   } else {
-    Memory memory;
-    memory.__set_bytes(bytesOf(shell));
-    request.__set_memory(std::move(memory));
+    request.__isset.memory = true;
+    request.memory.__set_bytes(bytesOf(shell));
   }
   return request;
 }

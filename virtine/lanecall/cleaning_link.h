@@ -28,8 +28,8 @@ class CleaningLink {
  public:
   // number: no other link of this pool has it.
   CleaningLink(std::uint64_t number, VirtineService service,
-               std::shared_ptr<const ImageBytes> image, std::size_t memoryBytes,
-               bool verify);
+               const std::shared_ptr<const ImageBytes>& image,
+               std::size_t memoryBytes, bool verify);
 
   bool isByReference() const { return byReference_; }
 
@@ -68,8 +68,8 @@ class CleaningLink {
 };
 
 // Takes memory back that was lent, and forgets the attachment: for a service
-// that is lost. Blocks until the device is done with the memory. If it was reset
-// instead, and may not be at rest, the shell is given up.
+// that is lost. Blocks until the device is done with the memory. If it was
+// reset instead, and may not be at rest, the shell is given up.
 void letGo(PooledShell& shell) noexcept;
 
 }  // namespace lanecall

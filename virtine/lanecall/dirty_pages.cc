@@ -44,7 +44,8 @@ std::vector<virtine::Extent> DirtyPages::extents() const {
       const int clean = std::countr_zero(left);
       const int dirty = std::countr_one(left >> clean);
       page += clean;
-      append(result, page * kPageBytes, dirty * kPageBytes);
+      append(result, static_cast<std::int64_t>(page * kPageBytes),
+             static_cast<std::int64_t>(dirty * kPageBytes));
       page += dirty;
       // A shift by all 64 bits is not defined.
       left = clean + dirty < 64 ? left >> clean >> dirty : 0;

@@ -387,7 +387,7 @@ void VirtinePoolCore::attachAll(Lock& lock) {
     if (refusals[i].empty()) continue;
     why = refusals[i];
     fail(std::move(sending_[i]));
-    sending_.erase(sending_.begin() + i);
+    sending_.erase(sending_.begin() + static_cast<std::ptrdiff_t>(i));
   }
   if (!why.empty()) sayFailed(lock, why);
 }
