@@ -20,7 +20,7 @@ inline std::uint64_t announcedSeed() {
   const char* given = std::getenv("LANECALL_SEED");
   if (given && *given) {
     char* end;
-    seed = std::strtoull(given, &end, 0);
+    seed = std::strtoull(given, &end, 10);
     if (*end)
       throw std::invalid_argument("LANECALL_SEED=" + std::string(given) +
                                   " is no number");

@@ -176,12 +176,13 @@ void HostileRingIo::refuse() {
   close();
 }
 
-void HostileRingIo::requireInOrder() const {
+void HostileRingIo::requireInOrder() {
   const lanecall_ring& in = incoming_.core;
   const lanecall_ring& out = outgoing_.core;
   require(in.other - in.own <= kRingBytes, "no more was seen than fits");
   require(out.own - out.other <= kRingBytes, "no more was sent than fits");
   require(page_.tx_producer.head == out.own, "what was sent was published");
+  if (page_.rx_consumer.tail == in.own) wroteOurs_ = false;
   require(wroteOurs_ || page_.rx_consumer.tail == in.own,
           "what was read was given back");
   require(std::memcmp(&page_.rx_producer, &said_, sizeof said_) == 0 &&

@@ -43,7 +43,7 @@ class HostileRingIo : public RingIo {
   void forgetLies() { onlyLied_ = false; }
 
   // Ends the program if our side did what no side may.
-  void requireInOrder() const;
+  void requireInOrder();
 
  private:
   void act();
