@@ -303,7 +303,9 @@ std::string misplaced(const CLI::App& app) {
     if (words == name && i + 1 < left.size()) words += " " + left[i + 1];
     std::string instead = commandIn(app);
     instead.insert(instead.find(' ') + 1, words.append(" "));
-    return name + " goes before the command: " + instead;
+    return std::string(name)
+        .append(" goes before the command: ")
+        .append(instead);
   }
   return {};
 }

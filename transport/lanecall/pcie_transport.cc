@@ -21,16 +21,14 @@ std::shared_ptr<DeviceIo> nodeOf(const std::string& path, std::uint32_t tx,
 }  // namespace
 
 TPcieTransport::TPcieTransport(const std::string& path,
-                               Configuration configuration,
+                               const Configuration& configuration,
                                std::uint32_t txRingBytes,
                                std::uint32_t rxRingBytes)
-    : TPcieTransport(nodeOf(path, txRingBytes, rxRingBytes),
-                     std::move(configuration)) {}
+    : TPcieTransport(nodeOf(path, txRingBytes, rxRingBytes), configuration) {}
 
 TPcieTransport::TPcieTransport(std::shared_ptr<DeviceIo> node,
-                               Configuration configuration)
-    : RingTransport(std::make_unique<DeviceRingIo>(node),
-                    std::move(configuration)),
+                               const Configuration& configuration)
+    : RingTransport(std::make_unique<DeviceRingIo>(node), configuration),
       node_(std::move(node)),
       rings_(static_cast<DeviceRingIo*>(&io())) {}
 

@@ -31,19 +31,19 @@ class TPcieTransport : public RingTransport {
   // path: "/dev/lanecall0". Ring sizes in bytes, powers of two, 0 for the
   // driver's default. Opens nothing yet.
   explicit TPcieTransport(const std::string& path,
-                          Configuration configuration = nullptr,
+                          const Configuration& configuration = nullptr,
                           std::uint32_t txRingBytes = 0,
                           std::uint32_t rxRingBytes = 0);
 
   // On something that behaves like a node, mapped, or read and written: a
   // test's device.
   explicit TPcieTransport(std::unique_ptr<RingIo> io,
-                          Configuration configuration = nullptr)
-      : RingTransport(std::move(io), std::move(configuration)) {}
+                          const Configuration& configuration = nullptr)
+      : RingTransport(std::move(io), configuration) {}
   explicit TPcieTransport(std::unique_ptr<ChannelIo> io,
-                          Configuration configuration = nullptr)
+                          const Configuration& configuration = nullptr)
       : TPcieTransport(std::make_unique<StreamRingIo>(std::move(io)),
-                       std::move(configuration)) {}
+                       configuration) {}
 
   // For a node, and from the next open() on.
   void setMode(Mode mode);
@@ -60,7 +60,8 @@ class TPcieTransport : public RingTransport {
   }
 
  private:
-  TPcieTransport(std::shared_ptr<DeviceIo> node, Configuration configuration);
+  TPcieTransport(std::shared_ptr<DeviceIo> node,
+                 const Configuration& configuration);
 
   const std::shared_ptr<DeviceIo> node_;  // null for a test's device
   DeviceRingIo* const rings_ = nullptr;   // the base's
