@@ -19,6 +19,8 @@ namespace {
 
 void becomeUser(const std::string& name) {
   errno = 0;
+  // There are no other threads yet.
+  // NOLINTNEXTLINE(concurrency-mt-unsafe)
   const passwd* user = ::getpwnam(name.c_str());
   if (!user && errno)
     fail(name, std::generic_category().message(errno) +

@@ -37,9 +37,9 @@ constexpr int kAcceptsInOneTurn = 16;
 // come back with an event of their own.
 constexpr long kResourcePauseNs = 100'000'000;
 
-std::shared_ptr<spdlog::logger> orSilent(
-    const std::shared_ptr<spdlog::logger>& log) {
-  return log ? log : std::make_shared<spdlog::logger>("lanecall");
+std::shared_ptr<spdlog::logger> orSilent(std::shared_ptr<spdlog::logger> log) {
+  if (!log) log = std::make_shared<spdlog::logger>("lanecall");
+  return log;
 }
 
 [[noreturn]] void fail(const char* what) {

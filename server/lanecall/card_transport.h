@@ -17,9 +17,8 @@ namespace lanecall {
 class CardTransport : public RingTransport {
  public:
   explicit CardTransport(std::unique_ptr<CardChannel> channel,
-                         Configuration configuration = nullptr)
-      : RingTransport(std::move(channel), std::move(configuration),
-                      Peer::kClient) {}
+                         const Configuration& configuration = nullptr)
+      : RingTransport(std::move(channel), configuration, Peer::kClient) {}
 
   void flush() override {
     RingTransport::flush();

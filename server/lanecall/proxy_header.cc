@@ -29,7 +29,7 @@ Bytes signature() {
 
 bool is_as_far_as_it_goes(Bytes begin) {
   const std::size_t bytes = std::min(begin.size(), signature().size());
-  return std::equal(begin.begin(), begin.begin() + bytes, signature().begin());
+  return std::ranges::equal(begin.first(bytes), signature().first(bytes));
 }
 
 std::size_t shortOf(const __u8 (&bytes)[2]) { return bytes[0] << 8 | bytes[1]; }
