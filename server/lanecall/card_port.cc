@@ -138,10 +138,11 @@ class CardPort::Impl final : public CardSessionHost {
 
   std::uint32_t refusal(const Caller& caller) override {
     if (!listener_) return LANECALL_ERR_REFUSED;
-    if (!options_.policy.allows(caller)) {
+    if (const std::string rule = options_.policy.refusal(caller);
+        !rule.empty()) {
       if (const auto denied = denied_.add())
-        log_->warn("event=denied at={} {} denied={}", address_, caller.str(),
-                   *denied);
+        log_->warn("event=denied at={} {} denied={} rule=\"{}\"", address_,
+                   caller.str(), *denied, rule);
       return LANECALL_ERR_ACCESS;
     }
     const int live = *live_;

@@ -88,9 +88,11 @@ const char* Connection::serveAllowed(const ProcessorMaker& maker) {
 std::string Connection::serveCalls(const ProcessorMaker& maker) {
   try {
     const bool isThere = !options_.proxy || readCaller();
-    if (isThere && !options_.policy.allows(raw_->caller())) {
-      log_.denied(raw_->caller());
-      return "denied";
+    const std::string rule =
+        isThere ? options_.policy.refusal(raw_->caller()) : "";
+    if (!rule.empty()) {
+      log_.denied(raw_->caller(), rule);
+      return "denied by " + rule;
     }
     if (isThere)
       if (const char* why = serveAllowed(maker)) return why;

@@ -40,11 +40,12 @@ void ConnectionLog::told(const Caller& caller) const {
   log_->info("event=caller connection={} {}", id_, caller.str());
 }
 
-void ConnectionLog::denied(const Caller& caller) const {
+void ConnectionLog::denied(const Caller& caller,
+                           const std::string& rule) const {
   static Denials denials;
   if (const auto denied = denials.add())
-    log_->warn("event=denied connection={} at={} {} denied={}", id_, at_,
-               caller.str(), *denied);
+    log_->warn("event=denied connection={} at={} {} denied={} rule=\"{}\"", id_,
+               at_, caller.str(), *denied, rule);
 }
 
 void ConnectionLog::closed(const std::string& why) const {

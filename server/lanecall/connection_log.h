@@ -27,8 +27,9 @@ class ConnectionLog {
   void connected() const;
   // By a device, of who opened the channel.
   void told(const Caller& caller) const;
-  // For that; says how many were in all, once a second at most.
-  void denied(const Caller& caller) const;
+  // For that, by this rule (policy.h); says how many were in all, once a second
+  // at most.
+  void denied(const Caller& caller, const std::string& rule) const;
   void closed(const std::string& why) const;
   // Called where an exception is handled: logs it.
   void failed(const Limits& limits) const;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <lanecall/device.h>
 #include <lanecall/policy.h>
 
 #include <algorithm>
@@ -23,6 +24,14 @@ std::uint32_t numberOf(const std::string& text, const std::string& rule) {
   return number;
 }
 
+std::uint32_t channelOf(const std::string& text, const std::string& rule) {
+  const std::uint32_t channel = numberOf(text, rule);
+  if (channel < LANECALL_MAX_CHANNELS) return channel;
+  throw std::invalid_argument(
+      "'" + rule + "' is met by nobody; a device's channels are 0 to " +
+      std::to_string(LANECALL_MAX_CHANNELS - 1) + " at most");
+}
+
 // Whether it is what the rule wants; an unknown one counts as told.
 template <typename Fact>
 bool is_met(const Fact& wanted, const Fact& told, bool ifUnknown) {
@@ -36,16 +45,9 @@ bool is_met(const Caller& rule, const Caller& caller, bool ifUnknown) {
          is_met(rule.uid, caller.uid, ifUnknown);
 }
 
-bool is_any_met(const std::vector<Caller>& rules, const Caller& caller,
-                bool ifUnknown) {
-  return std::any_of(rules.begin(), rules.end(), [&](const Caller& rule) {
-    return is_met(rule, caller, ifUnknown);
-  });
-}
-
 }  // namespace
 
-Caller Policy::parse(const std::string& rule) {
+Policy::Rule Policy::parse(const std::string& rule) {
   Caller wanted;
   std::istringstream facts(rule);
   for (std::string fact; std::getline(facts, fact, ',');) {
@@ -57,19 +59,30 @@ Caller Policy::parse(const std::string& rule) {
         deviceWord(value) == value)
       wanted.device = value;
     else if (name == "channel" && !wanted.channel)
-      wanted.channel = numberOf(value, rule);
+      wanted.channel = channelOf(value, rule);
     else if (name == "uid" && !wanted.uid)
       wanted.uid = numberOf(value, rule);
     else
       fail(rule);
   }
   if (wanted == Caller() || rule.ends_with(',')) fail(rule);
-  return wanted;
+  return {wanted, rule};
 }
 
-bool Policy::allows(const Caller& caller) const {
-  return !is_any_met(denied_, caller, true) &&
-         (allowed_.empty() || is_any_met(allowed_, caller, false));
+const Policy::Rule* Policy::firstMet(const std::vector<Rule>& rules,
+                                     const Caller& caller, bool ifUnknown) {
+  const auto met = std::find_if(
+      rules.begin(), rules.end(),
+      [&](const Rule& rule) { return is_met(rule.wanted, caller, ifUnknown); });
+  return met == rules.end() ? nullptr : &*met;
+}
+
+std::string Policy::refusal(const Caller& caller) const {
+  if (const Rule* rule = firstMet(denied_, caller, true))
+    return "--deny " + rule->text;
+  if (!allowed_.empty() && !firstMet(allowed_, caller, false))
+    return "no --allow";
+  return {};
 }
 
 }  // namespace lanecall

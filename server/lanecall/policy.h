@@ -25,14 +25,23 @@ class Policy {
   // Without rules everybody is served.
   bool isEmpty() const { return allowed_.empty() && denied_.empty(); }
 
-  bool allows(const Caller& caller) const;
+  // Why a caller is not served, for logs: "--deny uid=1000", the first rule
+  // that says so, or "no --allow"; empty if it is.
+  std::string refusal(const Caller& caller) const;
 
  private:
-  static Caller parse(const std::string& rule);
+  struct Rule {
+    // What is empty may be anything in a caller.
+    Caller wanted;
+    std::string text;
+  };
 
-  // What is empty in a rule may be anything in a caller.
-  std::vector<Caller> allowed_;
-  std::vector<Caller> denied_;
+  static Rule parse(const std::string& text);
+  static const Rule* firstMet(const std::vector<Rule>& rules,
+                              const Caller& caller, bool ifUnknown);
+
+  std::vector<Rule> allowed_;
+  std::vector<Rule> denied_;
 };
 
 }  // namespace lanecall

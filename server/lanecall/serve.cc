@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <lanecall/become_user.h>
-#include <lanecall/card_port.h>
+#include <lanecall/command_line.h>
 #include <lanecall/handler_errors.h>
 #include <lanecall/log_field.h>
 #include <lanecall/polling_server.h>
 #include <lanecall/sandbox.h>
 #include <lanecall/serve.h>
+#include <lanecall/users.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <sys/resource.h>
 #include <thrift/TOutput.h>
@@ -15,7 +15,6 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -161,128 +160,6 @@ void announce(int fd, const std::vector<std::string>& addresses) {
   ::close(fd);
 }
 
-struct CommandLine {
-  ServerOptions server;
-  int maxString = 0;  // 0: not given
-  int readyFd = -1;
-  std::string logLevel = "info";
-  std::string user;  // empty: stay who we are
-  bool sandbox = false;
-};
-
-// 0600 and the like.
-mode_t parseMode(const std::string& text) {
-  unsigned mode = 0;
-  const char* end = text.data() + text.size();
-  const auto [at, error] = std::from_chars(text.data(), end, mode, 8);
-  if (error != std::errc() || at != end || mode > 0777)
-    throw std::invalid_argument("--socket-mode '" + text +
-                                "': not an octal number up to 0777");
-  return mode;
-}
-
-void addServerOptions(CLI::App& app, CommandLine& line) {
-  ServerOptions& server = line.server;
-  app.add_option("--listen", server.listen,
-                 "Where to listen: tcp:host:port (port 0 takes a free one) or "
-                 "unix:/path; any number [tcp:127.0.0.1:9090, if there is no "
-                 "--card]")
-      ->take_all();
-  app.add_option("--card", server.card,
-                 "Where to be the firmware of devices' cards (QEMU: -device "
-                 "edu,card=unix:/path): unix:/path; any number")
-      ->take_all();
-  app.add_option_function<std::string>(
-      "--socket-mode",
-      [&server](const std::string& text) {
-        server.access.mode = parseMode(text);
-      },
-      "Of the files of Unix sockets, of --listen and --card: who may connect "
-      "[0600]");
-  app.add_option("--allow-uid", server.access.uids,
-                 "Only this user's programs may connect to Unix sockets; any "
-                 "number")
-      ->take_all();
-  app.add_flag("--proxy", server.proxy,
-               "Connections of --listen begin with a PROXY header, which tells "
-               "who opened the channel (QEMU: -device edu,proxy=on)");
-  auto rules = [&](const char* option, auto add, const char* text) {
-    app.add_option_function<std::vector<std::string>>(
-           option,
-           [&server, add](const std::vector<std::string>& all) {
-             for (const std::string& rule : all) (server.policy.*add)(rule);
-           },
-           text)
-        ->take_all();
-  };
-  rules("--allow", &Policy::allow,
-        "Serve only channels that are so: device=NAME,channel=N,uid=N or some "
-        "of these; any number");
-  rules("--deny", &Policy::deny,
-        "Serve no channels that are so; goes before --allow; any number");
-  app.add_option_function<std::string>(
-      "--protocol",
-      [&server](const std::string& name) {
-        server.protocol = parseProtocol(name);
-      },
-      "binary or compact [binary]");
-  app.add_option_function<std::string>(
-      "--framing",
-      [&server](const std::string& name) {
-        server.framing = parseFraming(name);
-      },
-      "buffered or framed [buffered]");
-  auto count = [&](const char* option, int& value, int least, int most,
-                   const char* text) {
-    app.add_option(option, value, text)
-        ->check(CLI::Range(least, most))
-        ->capture_default_str();
-  };
-  constexpr int kMost = 2'000'000'000;
-  count("--max-connections", server.maxConnections, 1, 100'000,
-        "Connections at a time; one more is closed at once");
-  count("--card-threads", server.cardThreads, 1, 1000,
-        "Short calls of cards' channels that run at the same time; one that "
-        "takes long has a thread of its own in any case");
-  count("--card-buffers", server.cardBuffers, 0, 100,
-        "Percent of a card's memory that buffers for DMA may take; the rest is "
-        "there for rings");
-  app.add_option_function<std::string>(
-      "--spin",
-      [&server](const std::string& name) { server.spin = parseSpin(name); },
-      "How long to look for calls of cards' channels before sleeping: never, "
-      "always, adaptive, or microseconds [adaptive]");
-  count("--max-message", server.limits.messageBytes, 64, kMost,
-        "Bytes in a message, either way");
-  app.add_option("--max-string", line.maxString,
-                 "Bytes in a string or binary [as --max-message]")
-      ->check(CLI::Range(64, kMost));
-  count("--max-container", server.limits.containerItems, 1, kMost,
-        "Items in a list, set or map");
-  count("--max-depth", server.limits.depth, 1, 1000, "Structs in structs");
-  count("--idle-timeout", server.idleTimeoutMs, 0, kMost,
-        "Milliseconds a connection may be idle; 0: for ever");
-  count("--message-timeout", server.messageTimeoutMs, 0, kMost,
-        "Milliseconds from a message's first byte to its last; 0: no limit");
-  count("--send-timeout", server.sendTimeoutMs, 0, kMost,
-        "Milliseconds a client may take to accept an answer; 0: no limit");
-  count("--stop-timeout", server.stopTimeoutMs, 0, kMost,
-        "Milliseconds that running calls get on SIGTERM; 0: no limit");
-  app.add_option("--ready-fd", line.readyFd,
-                 "Descriptor that gets the addresses, one a line, and is then "
-                 "closed, when clients may connect");
-  app.add_option("--log-level", line.logLevel,
-                 "Least level logged to standard error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
-      ->capture_default_str();
-  app.add_option("--user", line.user,
-                 "Started as root: become this user, before anything else");
-  app.add_flag("--sandbox,!--no-sandbox", line.sandbox,
-               std::string("Give up, or keep, all privileges and system calls "
-                           "that answering calls does not take [") +
-                   (line.sandbox ? "--sandbox]" : "--no-sandbox]"));
-}
-
 // Where sockets' files come and go.
 std::vector<std::string> socketFolders(const ServerOptions& options) {
   std::vector<std::string> folders;
@@ -311,12 +188,15 @@ void closeSandbox(const Sandbox& sandbox, spdlog::logger& log) {
            sandbox.guardsFiles(), removes);
 }
 
-// A socket that is told of nobody would serve nobody, or anybody.
-void checkPolicy(const ServerOptions& options) {
-  if (!options.policy.isEmpty() && !options.listen.empty() && !options.proxy)
-    throw std::invalid_argument(
-        "--allow and --deny: with --listen, give --proxy, too, or nobody is "
-        "known there");
+// What may be meant, and is a risk.
+void warnOfProxyOnTcp(const ServerOptions& options, spdlog::logger& log) {
+  if (!options.proxy) return;
+  for (const std::string& address : options.listen)
+    if (parseListenUri(address).scheme == Uri::Scheme::kTcp)
+      log.warn(
+          "event=unsafe at={} reason=\"with --proxy, whoever reaches this port "
+          "can claim to be any user; give the device a Unix socket\"",
+          address);
 }
 
 // One line for an error of the command line itself; returns the exit status.
@@ -333,23 +213,17 @@ int run(int argc, char** argv, const ServerProgram& program) {
   if (program.addOptions) program.addOptions(app);
   try {
     app.parse(argc, argv);
-    for (const std::string& address : line.server.listen)
-      parseListenUri(address);
-    for (const std::string& address : line.server.card) parseCardUri(address);
-    if (line.server.listen.empty() && line.server.card.empty())
-      line.server.listen.push_back("tcp:127.0.0.1:9090");
-    checkPolicy(line.server);
+    finishCommandLine(app, line);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     return misused(argv[0], error.what());
   } catch (const std::invalid_argument& error) {
     return misused(argv[0], error.what());
   }
-  Limits& limits = line.server.limits;
-  limits.stringBytes = line.maxString ? line.maxString : limits.messageBytes;
 
   auto log = makeLog(line.logLevel);
   adoptThriftOutput(log);
+  warnOfProxyOnTcp(line.server, *log);
   raiseDescriptorLimit();
   const std::optional<Sandbox> sandbox = makeSandbox(line);
   Servers servers(line.server,

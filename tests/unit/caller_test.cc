@@ -175,44 +175,46 @@ Policy policy(const std::vector<std::string>& allowed,
 
 TEST(PolicyTest, WithoutRulesEverybodyIsServed) {
   EXPECT_TRUE(policy({}).isEmpty());
-  EXPECT_TRUE(policy({}).allows({}));
-  EXPECT_TRUE(policy({}).allows(kCaller));
+  EXPECT_EQ(policy({}).refusal({}), "");
+  EXPECT_EQ(policy({}).refusal(kCaller), "");
 }
 
 TEST(PolicyTest, OneRuleOfAllowIsEnoughAndAllItsFactsAreNeeded) {
   const Policy some = policy({"uid=0", "device=edu1,channel=3,uid=1000"});
-  EXPECT_TRUE(some.allows({"edu0", 1, 0}));
-  EXPECT_TRUE(some.allows({"edu1", 3, 1000}));
-  EXPECT_FALSE(some.allows({"edu1", 3, 1001}));
-  EXPECT_FALSE(some.allows({"edu1", 4, 1000}));
-  EXPECT_FALSE(some.allows({"edu2", 3, 1000}));
+  EXPECT_EQ(some.refusal({"edu0", 1, 0}), "");
+  EXPECT_EQ(some.refusal({"edu1", 3, 1000}), "");
+  EXPECT_EQ(some.refusal({"edu1", 3, 1001}), "no --allow");
+  EXPECT_EQ(some.refusal({"edu1", 4, 1000}), "no --allow");
+  EXPECT_EQ(some.refusal({"edu2", 3, 1000}), "no --allow");
 }
 
 TEST(PolicyTest, OneRuleOfDenyIsEnough) {
   const Policy some = policy({}, {"uid=1000", "device=edu1"});
-  EXPECT_TRUE(some.allows({"edu0", 1, 0}));
-  EXPECT_FALSE(some.allows({"edu0", 1, 1000}));
-  EXPECT_FALSE(some.allows({"edu1", 1, 0}));
+  EXPECT_EQ(some.refusal({"edu0", 1, 0}), "");
+  EXPECT_EQ(some.refusal({"edu0", 1, 1000}), "--deny uid=1000");
+  EXPECT_EQ(some.refusal({"edu1", 1, 0}), "--deny device=edu1");
 }
 
 TEST(PolicyTest, DenyGoesBeforeAllow) {
   const Policy some = policy({"device=edu0"}, {"uid=1000"});
-  EXPECT_TRUE(some.allows({"edu0", 1, 0}));
-  EXPECT_FALSE(some.allows({"edu0", 1, 1000}));
+  EXPECT_EQ(some.refusal({"edu0", 1, 0}), "");
+  EXPECT_EQ(some.refusal({"edu0", 1, 1000}), "--deny uid=1000");
 }
 
 TEST(PolicyTest, WhatIsNotToldIsAgainstTheCaller) {
-  EXPECT_FALSE(policy({"uid=0"}).allows({"edu0", 1, {}}));
-  EXPECT_FALSE(policy({}, {"uid=1000"}).allows({"edu0", 1, {}}));
-  EXPECT_TRUE(policy({"channel=1"}).allows({"edu0", 1, {}}));
-  EXPECT_TRUE(policy({}, {"channel=2"}).allows({"edu0", 1, {}}));
+  EXPECT_EQ(policy({"uid=0"}).refusal({"edu0", 1, {}}), "no --allow");
+  EXPECT_EQ(policy({}, {"uid=1000"}).refusal({"edu0", 1, {}}),
+            "--deny uid=1000");
+  EXPECT_EQ(policy({"channel=1"}).refusal({"edu0", 1, {}}), "");
+  EXPECT_EQ(policy({}, {"channel=2"}).refusal({"edu0", 1, {}}), "");
 }
 
 TEST(PolicyTest, WhatIsNoRuleIsNamed) {
   for (const char* text :
        {"", "uid", "uid=", "uid=x", "uid=-1", "uid=1x", "uid=4294967296",
         "uid=1,uid=2", "uid=1,", ",uid=1", "uid=1,,channel=1", "user=1",
-        "device=", "device=a b", "device=a-name-that-is-long", "channel=0x1"}) {
+        "device=", "device=a b", "device=a-name-that-is-long", "channel=0x1",
+        "channel=256"}) {
     try {
       policy({text});
       ADD_FAILURE() << "taken: " << text;

@@ -304,6 +304,7 @@ TEST_F(ProxiedServerTest, ServesWhomThePolicyAllows) {
   expectClosed(*said(header(1000)));
   EXPECT_GE(log->count("event=denied connection="), 1);
   EXPECT_GE(log->count("device=edu0 channel=3 uid=1000 denied="), 1);
+  EXPECT_GE(log->count("rule=\"no --allow\""), 1);
   expectServed(said(header(0)));
 }
 
