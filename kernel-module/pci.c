@@ -293,7 +293,7 @@ static int map_card(struct pci_dev *pdev, struct lanecall_device *ldev)
 		return 0;
 	if (!devm_request_mem_region(&pdev->dev, start, bytes, LANECALL_NAME))
 		return dev_err_probe(&pdev->dev, -EBUSY,
-				     "card memory at %pa is in use by another driver\n",
+				     "card memory at %pa is not to be had: another driver's, or the kernel has no memory\n",
 				     &start);
 	card = devm_memremap(&pdev->dev, start, bytes, MEMREMAP_WC);
 	if (IS_ERR(card))

@@ -155,19 +155,6 @@ static inline int lanecall_ring_is_there(const struct lanecall_ring *r)
 	       lanecall_ring_valid_head(r, lanecall_get32(&r->producer->head));
 }
 
-/*
- * Of a ring of which something is impossible, from either side: does it read as
- * memory that is there no more? Otherwise the other side lies. (It may lie like
- * this, too: who has to tell the two apart must know otherwise.)
- */
-static inline int lanecall_ring_reads_as_gone(const struct lanecall_ring *r)
-{
-	__u32 head = lanecall_get32(&r->producer->head);
-
-	return (head == 0 || head == ~(__u32)0) &&
-	       lanecall_get32(&r->consumer->tail) == head;
-}
-
 /* Give n bytes back. Returns whether the producer asked to be told. */
 static inline int lanecall_ring_release(struct lanecall_ring *r, __u32 n)
 {
@@ -195,6 +182,21 @@ static inline __s64 lanecall_ring_arm(struct lanecall_ring *r)
 	lanecall_put32(&r->consumer->want_head, r->other);
 	lanecall_mb(); /* pairs with the mb of publish */
 	return lanecall_ring_look(r);
+}
+
+/* ---- Either side ---------------------------------------------------------- */
+
+/*
+ * Of a ring of which something is impossible, from either side: does it read as
+ * memory that is there no more? Otherwise the other side lies. (It may lie like
+ * this, too: who has to tell the two apart must know otherwise.)
+ */
+static inline int lanecall_ring_reads_as_gone(const struct lanecall_ring *r)
+{
+	__u32 head = lanecall_get32(&r->producer->head);
+
+	return (head == 0 || head == ~(__u32)0) &&
+	       lanecall_get32(&r->consumer->tail) == head;
 }
 
 #endif

@@ -40,6 +40,7 @@ constexpr int kThreads = 8;
 constexpr uid_t kNobody = 65534;
 constexpr int kDescriptors = 24;      // shared by all threads
 constexpr std::size_t kMappings = 4;  // of each thread
+constexpr int kTellAfter = 100'000;   // calls
 constexpr std::size_t kMuch = std::size_t{1} << 40;
 
 // Where a thread goes on when what it touched is not there.
@@ -515,6 +516,12 @@ class User {
   Memory buffer_{5 * kPage};  // what follows end() is not there
 };
 
+// How far it is, where it takes long.
+void tell(int calls) {
+  if (calls > 0 && calls % kTellAfter == 0)
+    ::dprintf(STDOUT_FILENO, "about %d random system calls so far\n", calls);
+}
+
 // All threads of one program that is nobody's.
 [[noreturn]] void be_hostile(std::uint64_t seed, int calls) {
   if (::setgid(kNobody) != 0 || ::setuid(kNobody) != 0) ::_exit(71);
@@ -530,7 +537,10 @@ class User {
         Alarm alarm;
         User user(shared, seed + static_cast<std::uint64_t>(i));
         shared.start.arrive_and_wait();
-        for (int n = 0; n < calls / kThreads; n++) user.call();
+        for (int n = 0; n < calls / kThreads; n++) {
+          if (i == 0) tell(n * kThreads);
+          user.call();
+        }
       });
     }
     for (std::thread& thread : threads) thread.join();

@@ -896,10 +896,12 @@ TEST_P(AsyncChannelTest, ATailThatIsNotOursIsALie) {
   expectFailed(at, Type::END_OF_FILE, "place in a ring");
 }
 
-// Nobody says so yet.
+// Nobody says so yet, be it that an answer is awaited or room for a request.
 TEST_P(AsyncChannelTest, ALookAtADeviceThatWasPulledOutFindsNoLie) {
   if (!isRings()) return;
-  for (const int left : {0xff, 0x00}) {
+  for (const auto& [left, bytes] :
+       {std::pair{0xff, 1}, std::pair{0x00, 1}, std::pair{0xff, 9000},
+        std::pair{0x00, 9000}}) {
     far = AsyncFar::make(AsyncFar::kRings);
     firstId = 1 - outcomes.size();
     connect();
@@ -907,7 +909,7 @@ TEST_P(AsyncChannelTest, ALookAtADeviceThatWasPulledOutFindsNoLie) {
     settle();
     answer("1");
     untilEnded(first);
-    const std::size_t at = call("2");
+    const std::size_t at = call(std::string(bytes, 'b'));
     settle();
     std::memset(far->words(), left, sizeof *far->words());
     far->end(0);  // tells
