@@ -9,7 +9,7 @@
 
 #include "call_log.h"
 #include "edu_handler.h"
-#include "virtine_handler.h"
+#include "virtine_cleanup/virtine_handler.h"
 
 namespace {
 

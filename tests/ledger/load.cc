@@ -138,8 +138,7 @@ void Load::use(Caller& caller, int client, Random& random) {
            (options_.staysOpen || random.below(kCallsOfAConnection) > 0));
 }
 
-// ---- In the test
-// -------------------------------------------------------------
+// ---- In the test ---------------------------------------------------------
 
 std::uint64_t Load::calls() const { return sum(state_->ok); }
 

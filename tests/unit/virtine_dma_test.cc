@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // VirtineCleanup's handler with memory by reference, on a device of the test's.
-#include "virtine_dma.h"
+#include "virtine_cleanup/virtine_dma.h"
 
 #include <gtest/gtest.h>
 #include <lanecall/after_answer.h>
@@ -16,7 +16,7 @@
 #include "../fake/fake_card_device.h"
 #include "../seed.h"
 #include "random.h"
-#include "virtine_handler.h"
+#include "virtine_cleanup/virtine_handler.h"
 
 namespace lanecall {
 namespace {

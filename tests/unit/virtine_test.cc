@@ -5,8 +5,8 @@
 
 #include <limits>
 
-#include "virtine_extents.h"
-#include "virtine_handler.h"
+#include "virtine_cleanup/virtine_extents.h"
+#include "virtine_cleanup/virtine_handler.h"
 #include "virtine_shell.h"
 
 namespace lanecall {
