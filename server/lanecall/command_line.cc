@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <initializer_list>
 #include <stdexcept>
 #include <system_error>
 #include <vector>
@@ -24,23 +25,28 @@ mode_t parseMode(const std::string& text) {
   return mode;
 }
 
+// Of options that do nothing without what is not there.
+void refuse(const CLI::App& app, std::initializer_list<const char*> options,
+            const std::string& without) {
+  for (const char* option : options)
+    if (app.count(option))
+      throw std::invalid_argument(option + (": there is " + without) +
+                                  "; leave it out, or give one");
+}
+
 }  // namespace
 
 void addServerOptions(CLI::App& app, CommandLine& line) {
   ServerOptions& server = line.server;
-  auto* listen =
-      app.add_option(
-             "--listen", server.listen,
-             "Where to listen: tcp:host:port (port 0 takes a free one) or "
-             "unix:/path; any number [tcp:127.0.0.1:9090, if there is no "
-             "--card]")
-          ->take_all();
-  auto* card =
-      app.add_option(
-             "--card", server.card,
-             "Where to be the firmware of devices' cards (QEMU: -device "
-             "edu,card=unix:/path): unix:/path; any number")
-          ->take_all();
+  app.add_option("--listen", server.listen,
+                 "Where to listen: tcp:host:port (port 0 takes a free one) or "
+                 "unix:/path; any number [tcp:127.0.0.1:9090, if there is no "
+                 "--card]")
+      ->take_all();
+  app.add_option("--card", server.card,
+                 "Where to be the firmware of devices' cards (QEMU: -device "
+                 "edu,card=unix:/path): unix:/path; any number")
+      ->take_all();
   app.add_option_function<std::string>(
       "--socket-mode",
       [&server](const std::string& text) {
@@ -59,8 +65,7 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
       ->take_all();
   app.add_flag("--proxy", server.proxy,
                "Connections of --listen begin with a PROXY header, which tells "
-               "who opened the channel (QEMU: -device edu,proxy=on)")
-      ->needs(listen);
+               "who opened the channel (QEMU: -device edu,proxy=on)");
   auto rules = [&](const char* option, auto add, const char* text) {
     app.add_option_function<std::vector<std::string>>(
            option,
@@ -89,7 +94,7 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
       "buffered or framed [buffered]");
   auto count = [&](const char* option, int& value, int least, int most,
                    const char* text) {
-    return app.add_option(option, value, text)
+    app.add_option(option, value, text)
         ->check(CLI::Range(least, most))
         ->capture_default_str();
   };
@@ -98,19 +103,15 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
         "Connections at a time; one more is closed at once");
   count("--card-threads", server.cardThreads, 1, 1000,
         "Short calls of cards' channels that run at the same time; one that "
-        "takes long has a thread of its own in any case")
-      ->needs(card);
+        "takes long has a thread of its own in any case");
   count("--card-buffers", server.cardBuffers, 0, 100,
         "Percent of a card's memory that buffers for DMA may take; the rest is "
-        "there for rings")
-      ->needs(card);
+        "there for rings");
   app.add_option_function<std::string>(
-         "--spin",
-         [&server](const std::string& name) { server.spin = parseSpin(name); },
-         "How long to look for calls of cards' channels before sleeping: "
-         "never, "
-         "always, adaptive, or microseconds [adaptive]")
-      ->needs(card);
+      "--spin",
+      [&server](const std::string& name) { server.spin = parseSpin(name); },
+      "How long to look for calls of cards' channels before sleeping: never, "
+      "always, adaptive, or microseconds [adaptive]");
   count("--max-message", server.limits.messageBytes, 64, kMost,
         "Bytes in a message, either way");
   app.add_option("--max-string", line.maxString,
@@ -144,20 +145,23 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
 
 void finishCommandLine(const CLI::App& app, CommandLine& line) {
   ServerOptions& server = line.server;
+  if (server.listen.empty() && server.card.empty())
+    server.listen.push_back("tcp:127.0.0.1:9090");
   bool isUnix = !server.card.empty();
   for (const std::string& address : server.listen)
     isUnix |= parseListenUri(address).scheme == Uri::Scheme::kUnix;
   for (const std::string& address : server.card) parseCardUri(address);
-  if (app.count("--socket-mode") && !isUnix)
-    throw std::invalid_argument(
-        "--socket-mode: there is no Unix socket; give --listen unix:/path");
-  if (server.listen.empty() && server.card.empty())
-    server.listen.push_back("tcp:127.0.0.1:9090");
+
+  if (!isUnix) refuse(app, {"--socket-mode"}, "no Unix socket");
+  if (server.listen.empty()) refuse(app, {"--proxy"}, "no --listen");
+  if (server.card.empty())
+    refuse(app, {"--card-threads", "--card-buffers", "--spin"}, "no --card");
   // A socket that is told of nobody would serve nobody, or anybody.
   if (!server.policy.isEmpty() && !server.listen.empty() && !server.proxy)
     throw std::invalid_argument(
         "--allow and --deny: with --listen, give --proxy, too, or nobody is "
         "known there");
+
   Limits& limits = server.limits;
   limits.stringBytes = line.maxString ? line.maxString : limits.messageBytes;
 }

@@ -36,7 +36,7 @@ class Policy {
     std::string text;
   };
 
-  static Rule parse(const std::string& text);
+  static Rule parse(const std::string& rule);
   static const Rule* firstMet(const std::vector<Rule>& rules,
                               const Caller& caller, bool ifUnknown);
 

@@ -11,7 +11,7 @@
 //
 // The program it makes takes --listen (any number of tcp:host:port and
 // unix:/path), --card (any number of unix:/path where devices attach, alongside
-// or instead), --protocol, --framing, the limits and timeouts, --ready-fd,
+// or instead), who may connect and be served, --protocol, --framing, the limits and timeouts, --ready-fd,
 // --log-level, --user, --sandbox; see its --help. It serves until SIGTERM or
 // SIGINT. Its log, a line per event with key=value fields, goes to standard
 // error.

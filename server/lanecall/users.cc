@@ -12,13 +12,16 @@
 namespace lanecall {
 namespace {
 
-// Null, and why in what, if there is none.
+// Null, and why, if there is none.
 const passwd* findUser(const std::string& name, std::string* why) {
   errno = 0;
   // There are no other threads yet.
   // NOLINTNEXTLINE(concurrency-mt-unsafe)
   const passwd* user = ::getpwnam(name.c_str());
-  if (!user && errno)
+  // These stand for none, too, says getpwnam(3).
+  const bool isNone = errno == 0 || errno == ENOENT || errno == ESRCH ||
+                      errno == EBADF || errno == EPERM;
+  if (!user && !isNone)
     *why = std::generic_category().message(errno) +
            "; see how this machine looks users up";
   else if (!user)

@@ -40,7 +40,7 @@ constexpr int kThreads = 8;
 constexpr uid_t kNobody = 65534;
 constexpr int kDescriptors = 24;      // shared by all threads
 constexpr std::size_t kMappings = 4;  // of each thread
-constexpr int kTellAfter = 100'000;   // calls
+constexpr int kCallsToTell = 100'000;
 constexpr std::size_t kMuch = std::size_t{1} << 40;
 
 // Where a thread goes on when what it touched is not there.
@@ -517,8 +517,8 @@ class User {
 };
 
 // How far it is, where it takes long.
-void tell(int calls) {
-  if (calls > 0 && calls % kTellAfter == 0)
+void tellCalls(int calls) {
+  if (calls > 0 && calls % kCallsToTell == 0)
     ::dprintf(STDOUT_FILENO, "about %d random system calls so far\n", calls);
 }
 
@@ -538,7 +538,7 @@ void tell(int calls) {
         User user(shared, seed + static_cast<std::uint64_t>(i));
         shared.start.arrive_and_wait();
         for (int n = 0; n < calls / kThreads; n++) {
-          if (i == 0) tell(n * kThreads);
+          if (i == 0) tellCalls(n * kThreads);
           user.call();
         }
       });

@@ -911,6 +911,8 @@ TEST_P(AsyncChannelTest, ALookAtADeviceThatWasPulledOutFindsNoLie) {
     untilEnded(first);
     const std::size_t at = call(std::string(bytes, 'b'));
     settle();
+    far->take();  // so that zeros are behind it
+    settle();
     std::memset(far->words(), left, sizeof *far->words());
     far->end(0);  // tells
     untilEnded(at);
