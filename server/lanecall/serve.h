@@ -11,10 +11,10 @@
 //
 // The program it makes takes --listen (any number of tcp:host:port and
 // unix:/path), --card (any number of unix:/path where devices attach, alongside
-// or instead), who may connect and be served, --protocol, --framing, the limits and timeouts, --ready-fd,
-// --log-level, --user, --sandbox; see its --help. It serves until SIGTERM or
-// SIGINT. Its log, a line per event with key=value fields, goes to standard
-// error.
+// or instead), who may connect and be served, --protocol, --framing, the limits
+// and timeouts, --ready-fd, --log-level, --user, --sandbox; see its --help. It
+// serves until SIGTERM or SIGINT. Its log, a line per event with key=value
+// fields, goes to standard error.
 #ifndef LANECALL_SERVE_H
 #define LANECALL_SERVE_H
 
