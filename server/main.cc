@@ -5,7 +5,12 @@
 #include <lanecall/serve.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstddef>
+#include <limits>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "call_log.h"
 #include "edu_handler.h"
@@ -19,6 +24,17 @@ template <typename Processor, typename Handler>
 std::shared_ptr<apache::thrift::TProcessor> processorOf(
     std::shared_ptr<Handler> handler) {
   return std::make_shared<Processor>(std::move(handler));
+}
+
+// Why this is no number of a limit; empty if it is one. (CLI11 itself takes the
+// greatest there is for a number that is greater.)
+std::string whyNoLimit(const std::string& text) {
+  std::size_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, number);
+  if (error == std::errc() && at == end && number > 0) return {};
+  return "'" + text + "' is no number from 1 to " +
+         std::to_string(std::numeric_limits<std::size_t>::max());
 }
 
 std::vector<Service> services(const VirtineLimits& limits) {
@@ -50,29 +66,22 @@ int main(int argc, char** argv) {
     app.add_flag_callback(
         "--no-call-log", [] { setCallLog(false); },
         "Leave out the line for each call on standard output");
-    app.add_option("--max-snapshot-bytes", limits.snapshotBytes,
-                   "Bytes of all virtine snapshots together")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    app.add_option("--max-snapshots", limits.snapshots, "Virtine snapshots")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    app.add_option("--max-attachments", limits.attachments,
-                   "Virtines attached, of all connections together")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    app.add_option("--max-attachments-each", limits.attachmentsEach,
-                   "Virtines attached by one connection")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    app.add_option("--max-memory-bytes", limits.regionBytes,
-                   "Bytes of one virtine's memory, by reference")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    app.add_option("--max-tickets", limits.tickets,
-                   "Virtine cleans of one connection, not reaped")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
+    auto limit = [&](const char* option, std::size_t& value, const char* text) {
+      app.add_option(option, value, text)
+          ->check(CLI::Validator(whyNoLimit, "COUNT"))
+          ->capture_default_str();
+    };
+    limit("--max-snapshot-bytes", limits.snapshotBytes,
+          "Bytes of all virtine snapshots together");
+    limit("--max-snapshots", limits.snapshots, "Virtine snapshots");
+    limit("--max-attachments", limits.attachments,
+          "Virtines attached, of all connections together");
+    limit("--max-attachments-each", limits.attachmentsEach,
+          "Virtines attached by one connection");
+    limit("--max-memory-bytes", limits.regionBytes,
+          "Bytes of one virtine's memory, by reference");
+    limit("--max-tickets", limits.tickets,
+          "Virtine cleans of one connection, not reaped");
   };
   program.makeServices = [&](const ServerOptions& options) {
     // Memory comes and goes in messages: more could not be cleaned.

@@ -136,7 +136,8 @@ void addServerOptions(CLI::App& app, CommandLine& line) {
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
   app.add_option("--user", line.user,
-                 "Started as root: become this user, before anything else");
+                 "Started as root: become this user, by number or name, before "
+                 "anything else");
   app.add_flag("--sandbox,!--no-sandbox", line.sandbox,
                std::string("Give up, or keep, all privileges and system calls "
                            "that answering calls does not take [") +

@@ -86,8 +86,10 @@ const char* Connection::serveAllowed(const ProcessorMaker& maker) {
 
 // Returns why it ended; throws when that was not in order.
 std::string Connection::serveCalls(const ProcessorMaker& maker) {
+  bool isTold = !options_.proxy;
   try {
-    const bool isThere = !options_.proxy || readCaller();
+    const bool isThere = isTold || readCaller();
+    isTold = true;
     const std::string rule =
         isThere ? options_.policy.refusal(raw_->caller()) : "";
     if (!rule.empty()) {
@@ -100,7 +102,7 @@ std::string Connection::serveCalls(const ProcessorMaker& maker) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!idle_) throw;
     if (error.getType() == TTransportException::TIMED_OUT)
-      return "idle for too long";
+      return isTold ? "idle for too long" : "its PROXY header did not come";
     if (error.getType() != TTransportException::INTERRUPTED)
       return error.what();
   }

@@ -6,18 +6,29 @@
 
 #include <cerrno>
 #include <charconv>
+#include <optional>
 #include <stdexcept>
 #include <system_error>
 
 namespace lanecall {
 namespace {
 
-// Null, and why, if there is none.
-const passwd* findUser(const std::string& name, std::string* why) {
+std::optional<uid_t> parseNumber(const std::string& text) {
+  uid_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, number);
+  // The greatest stands for nobody in the kernel's calls.
+  if (error != std::errc() || at != end || number == uid_t(-1)) return {};
+  return number;
+}
+
+// By number or name. Null, and why, if there is none.
+const passwd* findUser(const std::string& text, std::string* why) {
+  const std::optional<uid_t> number = parseNumber(text);
   errno = 0;
   // There are no other threads yet.
   // NOLINTNEXTLINE(concurrency-mt-unsafe)
-  const passwd* user = ::getpwnam(name.c_str());
+  const passwd* user = number ? ::getpwuid(*number) : ::getpwnam(text.c_str());
   // These stand for none, too, says getpwnam(3).
   const bool isNone = errno == 0 || errno == ENOENT || errno == ESRCH ||
                       errno == EBADF || errno == EPERM;
@@ -36,11 +47,7 @@ const passwd* findUser(const std::string& name, std::string* why) {
 }  // namespace
 
 uid_t userNumber(const std::string& text) {
-  uid_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [at, error] = std::from_chars(text.data(), end, number);
-  // The greatest stands for nobody in the kernel's calls.
-  if (error == std::errc() && at == end && number != uid_t(-1)) return number;
+  if (const std::optional<uid_t> number = parseNumber(text)) return *number;
   std::string why;
   if (const passwd* user = findUser(text, &why)) return user->pw_uid;
   throw std::invalid_argument("user '" + text + "': " + why);

@@ -15,8 +15,8 @@ namespace lanecall {
 // std::invalid_argument, one line, for a name that nobody has.
 uid_t userNumber(const std::string& text);
 
-// This process becomes that user, of its group and of no other, for good; all
-// threads do. Throws std::runtime_error, one line that says what to do: for a
+// This process becomes that user, by number or name, of its group and of no
+// other, for good; all threads do. Throws std::runtime_error, one line that says what to do: for a
 // user that there is not, or if the process may not.
 void becomeUser(const std::string& name);
 
