@@ -6,7 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
-#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <string>
@@ -29,12 +29,12 @@ std::shared_ptr<apache::thrift::TProcessor> processorOf(
 // Why this is no number of a limit; empty if it is one. (CLI11 itself takes the
 // greatest there is for a number that is greater.)
 std::string whyNoLimit(const std::string& text) {
-  std::size_t number = 0;
+  std::int64_t number = 0;
   const char* end = text.data() + text.size();
   const auto [at, error] = std::from_chars(text.data(), end, number);
   if (error == std::errc() && at == end && number > 0) return {};
   return "'" + text + "' is no number from 1 to " +
-         std::to_string(std::numeric_limits<std::size_t>::max());
+         std::to_string(std::numeric_limits<std::int64_t>::max());
 }
 
 std::vector<Service> services(const VirtineLimits& limits) {
@@ -66,7 +66,8 @@ int main(int argc, char** argv) {
     app.add_flag_callback(
         "--no-call-log", [] { setCallLog(false); },
         "Leave out the line for each call on standard output");
-    auto limit = [&](const char* option, std::size_t& value, const char* text) {
+    auto limit = [&](const char* option, std::int64_t& value,
+                     const char* text) {
       app.add_option(option, value, text)
           ->check(CLI::Validator(whyNoLimit, "COUNT"))
           ->capture_default_str();
