@@ -41,8 +41,8 @@ class Bridge {
 
   void run() {
     std::thread toServer([this] { moveToServer(); });
-    moveToCard();
-    card_->interrupt();  // the server is done
+    // Who has closed in the meantime may have written before: that is sent.
+    if (moveToCard()) card_->interrupt();
     toServer.join();
     card_->close();
   }
@@ -66,8 +66,8 @@ class Bridge {
     ::shutdown(socket_.get(), SHUT_WR);
   }
 
-  // Until the server has closed, or there is nobody to tell.
-  void moveToCard() {
+  // Until the server has closed, which is true, or there is nobody to tell.
+  bool moveToCard() {
     RingIo::Ring& rx = card_->outgoing();
     while (card_->end() == 0) {
       std::int64_t room = lanecall_ring_space(&rx.core);
@@ -77,9 +77,10 @@ class Bridge {
         continue;
       }
       if (room > 0) room = ::recv(socket_.get(), at(rx), room, 0);
-      if (room <= 0) break;
+      if (room <= 0) return true;
       if (lanecall_ring_publish(&rx.core, room)) card_->notify();
     }
+    return false;
   }
 
   static std::uint8_t* at(const RingIo::Ring& ring) {
